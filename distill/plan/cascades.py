@@ -21,7 +21,7 @@ from distill.plan.labelers import prepare_labels
 from distill.plan.workspace import Workspace
 from distill.pools.chosen import selection_folder
 from distill.spec.cascade import Cascade
-from distill.spec.labels import Labels
+from distill.spec.labels import Labels, Merge, Pooled
 from distill.spec.selections import SELECT, Select, Uncertain
 from distill.storage.base import Storage
 
@@ -95,14 +95,13 @@ def sending(workspace: Workspace, step: CascadeStep, labels: str) -> Sending:
     return Sending(selection, {teacher: table}, {selection: select})
 
 
-def answered_before(workspace: Workspace, step: CascadeStep) -> bool:
+def answered_before(workspace: Workspace, teacher: str | None, pool: str) -> bool:
     """Whether the labeler that rows are sent to has labelled the whole pool before."""
-    teacher = step.table.label_set
-    if teacher is None or step.pool.name not in workspace.tables.labels[teacher].over:
+    if teacher is None or pool not in workspace.tables.labels[teacher].over:
         return False
     try:
         _, contract = prepare_labels(workspace, teacher)
-        workspace.whole_labels(teacher, step.pool, contract)
+        workspace.whole_labels(teacher, workspace.pool(pool), contract)
     except StorageError:
         raise
     except DistillError:  # not labelled, or not yet, or otherwise
@@ -177,7 +176,22 @@ def require_cascade(workspace: Workspace, name: str, applied: NamedLabels) -> Ca
                 f"{where}.to = {table.to!r}: says {teacher.in_words}, but the student"
                 f" {outputs.in_words}. Send to a labeler of the same classes."
             )
+        (pool,) = applied.labels.over
+        sees_rows = _sees_rows(workspace, table.label_set)
+        if not sees_rows and not answered_before(workspace, table.label_set, pool):
+            raise JobError(
+                f"{where}.to = {table.to!r}: is made of other label sets, which have none of the"
+                f" rows that will be sent on. Label pools.{pool} by it before, or send to a labeler"
+                " that sees the rows themselves."
+            )
     return table
+
+
+def _sees_rows(workspace: Workspace, teacher: str) -> bool:
+    """Whether a labeler can be asked about some rows of a pool alone, with nothing labelled first."""
+    labeler = workspace.tables.labels[teacher].labeler
+    of_labels = isinstance(labeler, (Merge, Pooled))
+    return not of_labels and workspace.tables.values_of(teacher) is None
 
 
 def _selection(name: str, asked: str) -> str:

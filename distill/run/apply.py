@@ -120,7 +120,7 @@ def _answered(
     """Let whoever rows are sent to answer them."""
     workspace = driver.plan.workspace
     teacher = step.table.label_set
-    if teacher is None or not result.sent or answered_before(workspace, step):
+    if teacher is None or not result.sent or answered_before(workspace, teacher, step.pool.name):
         return sent_rows(workspace, step, result, None)
     more = sending(workspace, step, labels)
     asking = _with_tables(driver, more.labels, more.select)

@@ -355,3 +355,26 @@ def test_an_exported_student_is_proven_on_rows_that_taught_it(applying):
         JobError, match=r"cascade.sure.on = 'people': the model learned from the very"
     ):
         apply_student(job, "sure", "rows", silent, engine="local")
+
+
+def test_rows_are_sent_to_a_merge_of_label_sets_that_have_none_of_them(applying):
+    """Refused before the student is asked; what it has said of the whole pool it may say again."""
+    one = '{ kind = "custom", file = "teacher.py" }'
+    merged = f"""
+    [labels.one]
+    labeler = {one}
+    over = ["rows"]
+    [labels.other]
+    labeler = {one}
+    over = ["rows"]
+    [labels.both]
+    labeler = {{ kind = "merge", of = ["labels.one", "labels.other"] }}
+    over = ["rows"]
+    """
+    job = applying(merged + cascade(to="labels.both"))
+    with pytest.raises(JobError, match=r"cascade.sure.to = 'labels.both': is made of other label"):
+        apply_student(job, "sure", "rows", silent, engine="local")
+    assert not list((job.folder / "runs" / "labels").glob("applied-*"))
+    for name in ("one", "other", "both"):
+        label_pool(job, name, engine="local")
+    assert "labels.both" in table_of(applied(job, "sure").uri)["answered_by"].to_pylist()
