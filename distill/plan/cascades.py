@@ -22,6 +22,7 @@ from distill.plan.workspace import Workspace
 from distill.pools.chosen import selection_folder
 from distill.spec.cascade import Cascade
 from distill.spec.labels import Labels, Merge, Pooled
+from distill.spec.pate import Pate
 from distill.spec.selections import SELECT, Select, Uncertain
 from distill.storage.base import Storage
 
@@ -177,6 +178,15 @@ def require_cascade(workspace: Workspace, name: str, applied: NamedLabels) -> Ca
                 f" {outputs.in_words}. Send to a labeler of the same classes."
             )
         (pool,) = applied.labels.over
+        labeler = workspace.tables.labels[table.label_set].labeler
+        # the job's checks saw other pools: those that the label set is over
+        if isinstance(labeler, Pate):
+            private = workspace.tables.fit[labeler.fit].on
+            if workspace.tables.may_share_rows(pool, private):
+                raise JobError(
+                    f"{where}.to = {table.to!r}: the teachers have seen rows of {private!r}. Ask"
+                    " them about others."
+                )
         sees_rows = _sees_rows(workspace, table.label_set)
         if not sees_rows and not answered_before(workspace, table.label_set, pool):
             raise JobError(

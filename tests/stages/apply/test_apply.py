@@ -378,3 +378,28 @@ def test_rows_are_sent_to_a_merge_of_label_sets_that_have_none_of_them(applying)
     for name in ("one", "other", "both"):
         label_pool(job, name, engine="local")
     assert "labels.both" in table_of(applied(job, "sure").uri)["answered_by"].to_pylist()
+
+
+def test_teachers_are_asked_about_the_rows_that_they_have_seen(applying):
+    """The job's checks hold against each other the pools that the label set itself is over."""
+    votes = """
+    [pools.private]
+    path = "private"
+    keys = ["email"]
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [fit.voters]
+    model = { kind = "linear" }
+    on = "private"
+    training = { workers = 1 }
+    teachers = { count = 8, by = "email" }
+    [labels.votes]
+    labeler = { kind = "pate", fit = "voters", scale = 1.5, epsilon = 20.0, delta = 1e-5 }
+    over = ["rows"]
+    """
+    job = applying()
+    write_rows_of(job.folder / "private", [200], seed=5)
+    job = load_job(write_job(job.folder, TABLES + votes + cascade(to="labels.votes")))
+    with pytest.raises(JobError, match="teachers have seen rows of 'private'"):
+        apply_student(job, "sure", "private", silent, engine="local")
+    assert not list((job.folder / "runs" / "labels").glob("applied-*"))
