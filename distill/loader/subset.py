@@ -84,6 +84,13 @@ class Subset(Dataset):
             values.flags.writeable = False
         return arrays
 
+    def pieces(self) -> Iterator[tuple[Chunk, Numbers]]:
+        """Yield chunks of the whole dataset that together have every row, each with the places of
+        the rows in it; `learned` takes such a chunk."""
+        for around, rows in self._around(Chunk(0, 0, 0, self.rows)):
+            first, *_ = self._whole.row_numbers(around)
+            yield around, rows - first
+
     @cached_property
     def _whole(self) -> Dataset:
         """The dataset that they are of."""

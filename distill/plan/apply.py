@@ -17,6 +17,7 @@ from distill.labelers.student import StudentLabeler, read_model
 from distill.labels.label_set import LabelSet
 from distill.models.record import ModelRecord
 from distill.plan.apply_steps import SentRows, WriteStep
+from distill.plan.checks.labels import label_column_keys
 from distill.plan.identity import find_student
 from distill.plan.labelers import prepare_uncalibrated
 from distill.plan.workspace import Workspace
@@ -36,6 +37,8 @@ class NamedLabels:
     student: str
     """For people."""
     outputs: Outputs
+    seen: frozenset[str]
+    """Contents of the pools that taught or stopped it, as its record pins them."""
 
     @property
     def tables(self) -> Mapping[str, Labels]:
@@ -48,10 +51,12 @@ def applied_labels(workspace: Workspace, student: str, pool: str) -> NamedLabels
     model in a folder, over one pool. Raises JobError for a name that nothing has, ContractError
     where the student is not trained."""
     tables = workspace.tables
+    _require_keys(workspace, pool)
     settings = tables.apply.get(student.partition("[")[0], Apply())
     if settings.model is None and student not in _students(workspace):
         settings = _of_folder(workspace, student, settings)
-    labeler, outputs, head = _labeler(workspace, student, settings)
+    record = _record(workspace, student, settings)
+    labeler, outputs, head = _labeler(workspace, student, settings, record)
     labels = Labels(
         labeler=_STAND_IN,
         over=(pool,),
@@ -69,7 +74,7 @@ def applied_labels(workspace: Workspace, student: str, pool: str) -> NamedLabels
     # the pool too: a job has one label set of a name, which may be over labelled rows besides
     identity = [contract.digest, pool, _calibrated_on(workspace, settings.calibrate_on)]
     name = f"applied-{slug(student)}-{digest(identity)[:12]}"
-    return NamedLabels(name, labels, f"{student}, head {head}", outputs)
+    return NamedLabels(name, labels, f"{student}, head {head}", outputs, _seen(record))
 
 
 def settings_of(workspace: Workspace, student: str) -> Apply:
@@ -140,10 +145,9 @@ def _of_folder(workspace: Workspace, folder: str, settings: Apply) -> Apply:
 
 
 def _labeler(
-    workspace: Workspace, student: str, settings: Apply
+    workspace: Workspace, student: str, settings: Apply, record: ModelRecord
 ) -> tuple[LabelerTable, Outputs, str]:
-    """The labeler, what it answers, and by which head. Raises JobError, ContractError."""
-    record = _record(workspace, student, settings)
+    """The labeler, what it answers, and by which head. Raises JobError."""
     head = settings.head or next(iter(record.heads))
     if head not in record.heads:
         raise JobError(
@@ -179,6 +183,23 @@ def _record(workspace: Workspace, student: str, settings: Apply) -> ModelRecord:
             " folder that `distill export` named, or <root>/students/<name>/<digest>."
         )
     return record_there
+
+
+def _require_keys(workspace: Workspace, pool: str) -> None:
+    """Refuse keys that stand where labels do: no table of the job labels this pool, so nothing has
+    looked before. Raises JobError."""
+    taken = label_column_keys(workspace.tables, [pool])
+    if taken:
+        raise JobError(
+            f"{workspace.tables.path}: pools.{pool}.keys: it keeps {taken}, but label sets have"
+            " columns of that name. Rename them in the pool, or take them out."
+        )
+
+
+def _seen(record: ModelRecord) -> frozenset[str]:
+    stop = record.details.get("early_stop") or {}
+    pins = {**record.taught_by, **stop.get("pins", {})}
+    return frozenset(content for name, content in pins.items() if name.startswith("pools."))
 
 
 def _require_calibrable(workspace: Workspace, settings: Apply, outputs: Outputs) -> None:

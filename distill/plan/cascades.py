@@ -21,8 +21,8 @@ from distill.plan.labelers import prepare_labels
 from distill.plan.workspace import Workspace
 from distill.pools.chosen import selection_folder
 from distill.spec.cascade import Cascade
-from distill.spec.labels import Labels
-from distill.spec.outputs import Outputs
+from distill.spec.labels import Labels, Merge, Pooled
+from distill.spec.pate import Pate
 from distill.spec.selections import SELECT, Select, Uncertain
 from distill.storage.base import Storage
 
@@ -96,14 +96,13 @@ def sending(workspace: Workspace, step: CascadeStep, labels: str) -> Sending:
     return Sending(selection, {teacher: table}, {selection: select})
 
 
-def answered_before(workspace: Workspace, step: CascadeStep) -> bool:
+def answered_before(workspace: Workspace, teacher: str | None, pool: str) -> bool:
     """Whether the labeler that rows are sent to has labelled the whole pool before."""
-    teacher = step.table.label_set
-    if teacher is None or step.pool.name not in workspace.tables.labels[teacher].over:
+    if teacher is None or pool not in workspace.tables.labels[teacher].over:
         return False
     try:
         _, contract = prepare_labels(workspace, teacher)
-        workspace.whole_labels(teacher, step.pool, contract)
+        workspace.whole_labels(teacher, workspace.pool(pool), contract)
     except StorageError:
         raise
     except DistillError:  # not labelled, or not yet, or otherwise
@@ -149,15 +148,22 @@ def stored_results(root: Storage, names: Iterator[str]) -> Iterator[CascadeResul
                 yield CascadeResult.from_plain(unseal(content, folder.url(entry.key)))
 
 
-def require_cascade(workspace: Workspace, name: str, outputs: Outputs) -> Cascade:
-    """Return a cascade whose student answers so. Raises JobError for answers that have no
-    threshold, and for a teacher or labelled rows of other classes."""
+def require_cascade(workspace: Workspace, name: str, applied: NamedLabels) -> Cascade:
+    """Return the cascade of a student. Raises JobError for answers that have no threshold, for
+    labelled rows that taught it, and for a teacher or labelled rows of other classes."""
+    outputs = applied.outputs
     table = workspace.tables.cascade[name]
     where = f"{workspace.tables.path}: cascade.{name}"
     if not outputs.is_exclusive:
         raise JobError(
             f"{where}: its student says {outputs.in_words}, and is sure of one of several exclusive"
             " classes or not. Apply it without a cascade."
+        )
+    # a model in a folder is no student of the job, whose checks know what those learn from
+    if workspace.pool(table.on).inventory.content in applied.seen:
+        raise JobError(
+            f"{where}.on = {table.on!r}: the model learned from the very rows of that pool, where"
+            " it is surer than elsewhere. Name rows that it never saw."
         )
     truth = workspace.tables.pool_outputs(table.on)
     if not truth.is_exclusive:
@@ -171,7 +177,31 @@ def require_cascade(workspace: Workspace, name: str, outputs: Outputs) -> Cascad
                 f"{where}.to = {table.to!r}: says {teacher.in_words}, but the student"
                 f" {outputs.in_words}. Send to a labeler of the same classes."
             )
+        (pool,) = applied.labels.over
+        labeler = workspace.tables.labels[table.label_set].labeler
+        # the job's checks saw other pools: those that the label set is over
+        if isinstance(labeler, Pate):
+            private = workspace.tables.fit[labeler.fit].on
+            if workspace.tables.may_share_rows(pool, private):
+                raise JobError(
+                    f"{where}.to = {table.to!r}: the teachers have seen rows of {private!r}. Ask"
+                    " them about others."
+                )
+        sees_rows = _sees_rows(workspace, table.label_set)
+        if not sees_rows and not answered_before(workspace, table.label_set, pool):
+            raise JobError(
+                f"{where}.to = {table.to!r}: is made of other label sets, which have none of the"
+                f" rows that will be sent on. Label pools.{pool} by it before, or send to a labeler"
+                " that sees the rows themselves."
+            )
     return table
+
+
+def _sees_rows(workspace: Workspace, teacher: str) -> bool:
+    """Whether a labeler can be asked about some rows of a pool alone, with nothing labelled first."""
+    labeler = workspace.tables.labels[teacher].labeler
+    of_labels = isinstance(labeler, (Merge, Pooled))
+    return not of_labels and workspace.tables.values_of(teacher) is None
 
 
 def _selection(name: str, asked: str) -> str:

@@ -18,6 +18,7 @@ from distill.plan.group_balance import group_weights
 from distill.plan.label_values import features_of
 from distill.plan.labelers import prepare_labels
 from distill.plan.pretrained import network_with_files
+from distill.plan.subset_balance import balanced
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
 from distill.spec.students import ClassBalance, ClusterBalance, Student, Term
@@ -50,10 +51,14 @@ def group_dataset(workspace: Workspace, student: Student, group: PoolGroup) -> D
     dataset = dataset_of(workspace, student, pools, terms)
     limits = [student.rows.get(name) for name in group]
     counts = [count for count in limits if count is not None]
-    return _subset(dataset, pools, counts, student.seed or 0) if counts else dataset
+    if not counts:
+        return dataset
+    subset = _subset(dataset, pools, counts, student.seed or 0)
+    columns = {name: balanced(subset, name, term) for name, term in terms.items()}
+    return replace(subset, columns=columns)
 
 
-def _subset(dataset: Dataset, pools: list[OpenPool], counts: list[int], seed: int) -> Dataset:
+def _subset(dataset: Dataset, pools: list[OpenPool], counts: list[int], seed: int) -> Subset:
     """Return so many rows of each pool. Raises ContractError where a pool has fewer."""
     picked = []
     before = 0

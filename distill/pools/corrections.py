@@ -2,10 +2,12 @@
 
 People hand in files of any format with the columns `shard`, `row` and the target: the address of a
 row of the base pool, as `distill review` and every reader of labels gives it, and what they say of
-it. Rows whose target is empty were not looked at, and are left out. What is handed in is checked as
+it. Where they have `shard_id` too, as `distill review` writes it, it is the id that the file had
+when the row was looked at: of a file that changed since, the number may be another row's. Rows
+whose target is empty were not looked at, and are left out. What is handed in is checked as
 a whole, since one wrong line may mean that all of them are of another pool: an address that the
-base pool does not have, one that stands twice, and a class that the job does not name are refused
-by name.
+base pool does not have, one that stands twice, one in a file that changed, and a class that the job
+does not name are refused by name.
 
 What is left is stored under the root as files of addresses (`formats.corrected`), named after their
 content. Files that were handed in and changed make other files, which take the place of those from
@@ -19,6 +21,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +42,7 @@ from distill.storage.base import Storage
 
 SHARD = "shard"
 ROW = "row"
+SHARD_ID = "shard_id"
 _MOST_NAMED = 3
 
 
@@ -63,6 +67,7 @@ class Corrections:
         its files. Raises PoolError."""
         found = self._read()
         self._require_addresses(found)
+        self._require_unchanged(found)
         self._require_once(found)
         self._require_classes(found)
         files = self._files(self._ordered(found))
@@ -93,11 +98,12 @@ class Corrections:
 
     def _tables(self, keys: Sequence[str]) -> Iterator[pa.Table]:
         format = pool_format(keys, self._where)
-        wanted = [SHARD, ROW, self._target]
+        needed = [SHARD, ROW, self._target]
         for key in keys:
             footer = read_footer(self.handed_in, key, format)
             url = self.handed_in.url(key)
-            check_columns(footer.schema, wanted, url)
+            check_columns(footer.schema, needed, url)
+            wanted = [*needed, *({SHARD_ID} & set(footer.schema.names))]
             count = sum(footer.row_groups)
             batch = read_rows(self.handed_in, key, range(count), wanted, format=format)
             if batch.rejected:
@@ -113,8 +119,11 @@ class Corrections:
         shard = _texts(table[SHARD])
         row = _whole(table[ROW], url)
         files = pa.repeat(url, len(table))
-        columns = [shard, row, said, files, lines]
-        found = pa.table(columns, names=[SHARD, ROW, "said", "file", "line"])
+        shard_id: Any = pa.nulls(len(table), pa.string())
+        if SHARD_ID in table.column_names:
+            shard_id = _texts(table[SHARD_ID])
+        columns = [shard, row, said, files, lines, shard_id]
+        found = pa.table(columns, names=[SHARD, ROW, "said", "file", "line", SHARD_ID])
         return found.filter(pc.is_valid(found["said"]))
 
     def _require_addresses(self, found: pa.Table) -> None:
@@ -132,6 +141,18 @@ class Corrections:
                 f"{self._where}: {len(wrong):,} addresses are no rows of pools.{self.base.name}:"
                 f" {named}. A shard is the file's key below {self.base.inventory.uri}, a row its"
                 " number in it from 0 on."
+            )
+
+    def _require_unchanged(self, found: pa.Table) -> None:
+        """Refuse rows that were looked at in a file that is another one now."""
+        ids = {shard.key: shard.id for shard in self.base.inventory.shards}
+        looked_at = zip(found[SHARD].to_pylist(), found[SHARD_ID].to_pylist(), strict=True)
+        wrong = [number for number, (key, id) in enumerate(looked_at) if id not in (None, ids[key])]
+        if wrong:
+            raise PoolError(
+                f"{self._where}: {len(wrong):,} rows of pools.{self.base.name} were looked at in"
+                f" files that have changed since: {self._named(found, wrong)}. Look at them again,"
+                f" or, if they are the same rows, empty their {SHARD_ID!r}."
             )
 
     def _require_once(self, found: pa.Table) -> None:

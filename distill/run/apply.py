@@ -99,7 +99,7 @@ def _apply_cascade(driver: Driver, name: str, pool: str, say: Say) -> Applicatio
     workspace = driver.plan.workspace
     student = workspace.tables.cascade[name].student or name
     applied = applied_labels(workspace, student, pool)
-    table = require_cascade(workspace, name, applied.outputs)
+    table = require_cascade(workspace, name, applied)
     judged = applied_labels(workspace, student, table.on)
     labelling = _with_tables(driver, {**applied.tables, **judged.tables})
     _label(labelling, judged.name, say)  # a few rows, and all that is wrong shows on them
@@ -120,7 +120,7 @@ def _answered(
     """Let whoever rows are sent to answer them."""
     workspace = driver.plan.workspace
     teacher = step.table.label_set
-    if teacher is None or not result.sent or answered_before(workspace, step):
+    if teacher is None or not result.sent or answered_before(workspace, teacher, step.pool.name):
         return sent_rows(workspace, step, result, None)
     more = sending(workspace, step, labels)
     asking = _with_tables(driver, more.labels, more.select)

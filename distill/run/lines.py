@@ -64,13 +64,17 @@ def cascade_line(result: CascadeResult) -> str:
     """Say in a line where the student of a cascade is sure, what proves it, and what is sent on."""
     threshold = result.threshold
     where = f"it is sure from {threshold.threshold:.4g} on"
+    proof = f"{threshold.right:,} of {threshold.answered:,} labelled rows are right there"
     if threshold.by == "sets":
+        # of all rows: nothing is proven of those that the student answers
         where = f"one class alone has {threshold.threshold:.4g}"
+        proof = (
+            f"sets hold the truth of {threshold.right:,} of {threshold.answered:,} labelled rows"
+        )
     to = "stay open" if result.to == "nobody" else f"go to {result.to}"
     line = (
         f"cascade.{result.name} over {result.pool}: {result.sent:,} of {result.rows:,} rows"
         f" ({100 * result.share_sent:.3g}%) {to}; the student answers where {where}:"
-        f" {threshold.right:,} of {threshold.answered:,} labelled rows are right there, which proves"
-        f" {threshold.bound:.4g} at confidence {result.confidence:g}"
+        f" {proof}, which proves {threshold.bound:.4g} at confidence {result.confidence:g}"
     )
     return line if not result.unreadable else f"{line}; {result.unreadable:,} rows are unreadable"

@@ -66,7 +66,7 @@ class Cascade(Table):
     by: Literal["confidence", "sets"] = "confidence"
     """How it is told where the student is sure. `confidence`: its likeliest class is likely enough.
     `sets`: conformal prediction sets, written beside each row; it is sure where a set has one
-    class."""
+    class. What is proven is then of the sets of all rows, and not of the rows that it answers."""
 
     @model_validator(mode="after")
     def _known_to(self) -> Cascade:

@@ -269,6 +269,9 @@ class Pool(Table):
     def as_corrections(self, path: str, format: str, base: Pool) -> Pool:
         """Return the pool that its files are turned into: rows of `base`, whose files lie at
         `path`."""
+        # what people say is theirs, whatever becomes of the pool's own column of that name
+        private = tuple(name for name in base.private if name != self.target)
+        mask = {name: rule for name, rule in base.mask.items() if name != self.target}
         update = {
             "path": path,
             "format": format,
@@ -276,8 +279,8 @@ class Pool(Table):
             "on_change": "relabel",
             "features": base.features,
             "keys": tuple(dict.fromkeys((*base.keys, *self.keys))),
-            "private": base.private,
-            "mask": base.mask,
+            "private": private,
+            "mask": mask,
         }
         made = self.model_copy(update=update)
         made._handed_in = self.path

@@ -10,6 +10,7 @@ import pytest
 
 from distill.labels import class_counts as of_labels
 from distill.labels.commit import Commit, read_commit
+from distill.loader.sampler import Chunk
 from distill.plan import class_balance
 from distill.plan.load import load_job
 from distill.pools import target_counts as of_targets
@@ -200,3 +201,22 @@ def test_a_target_is_counted_otherwise_than_plainly(job, fragment_rows):
         pool.inventory, "kind", pool_outputs(job, "known"), fragment_rows
     )
     assert counts.tolist() == [kinds.count("a"), kinds.count("b"), kinds.count("c"), 0]
+
+
+def test_few_rows_count_by_what_others_have(job):
+    """A learning curve's point knows no label of a row that it does not learn from."""
+    text = job.path.read_text("utf-8")
+    limits = "rows = { one = 12, two = 9, known = 15 }\ntraining ="
+    job.path.write_text(text.replace("training =", limits, 1), "utf-8")
+    lesson = plan_student(load_job(job.path), load_job(job.path).variants[0])
+    for number, source, power in ((0, lesson.sources[0], 0.5), (1, lesson.sources[1], 1.0)):
+        arrays = source.load(Chunk(0, 0, 0, source.rows))
+        weights = arrays[f"{number}.weight"]
+        if number:
+            classes = np.where(weights > 0, arrays["1.target"], -1)
+        elif "0.index" in arrays:
+            classes = np.where(weights > 0, arrays["0.index"][:, 0], -1)
+        else:
+            classes = np.where(weights > 0, arrays["0.outputs"].argmax(axis=1), -1)
+        assert len(weights) == (21, 15)[number]
+        np.testing.assert_allclose(weights, plain(classes, 4, power), rtol=1e-6)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import JobError
+from distill.loader.sampler import Chunk
 from distill.plan import group_balance
 from distill.plan.load import load_job
 from distill.run import fit_structures, label_pools
@@ -124,6 +125,20 @@ def test_rows_of_small_groups_count_as_those_of_large_ones(job):
     np.testing.assert_allclose(weight[labelled], due[high[labelled]], rtol=1e-5)
     assert not weight[~labelled].any()
     assert weight[high == 0].sum() == pytest.approx(weight[high == 1].sum(), rel=1e-5)
+
+
+def test_few_rows_count_by_the_groups_of_others(job):
+    text = job.path.read_text("utf-8")
+    limits = "rows = { one = 40, known = 30 }\ntraining ="
+    job.path.write_text(text.replace("training =", limits, 1), "utf-8")
+    source = made(load_job(job.path)).sources[0]
+    rows = source.load(Chunk(0, 0, 0, source.rows))
+    x = rows["features"]
+    corner = ((x[:, None] - CORNERS) ** 2).sum(axis=2).argmin(axis=1)
+    sizes = np.bincount(corner, minlength=3)
+    due = (40 / ((sizes > 0).sum() * np.maximum(sizes, 1))) ** 0.5
+    labelled = x.sum(axis=1) >= -1.5
+    np.testing.assert_allclose(rows["0.weight"][labelled], due[corner][labelled], rtol=1e-5)
 
 
 def test_groups_are_counted_again_or_other_groups_make_the_same_student(job, monkeypatch):

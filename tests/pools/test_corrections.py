@@ -172,3 +172,44 @@ def test_many_corrections_are_stored_in_several_files(tmp_path, monkeypatch):
     assert found["selected_row"].to_pylist() == sorted(rows.tolist())
     assert found["label"].to_pylist() == ["abc"[row % 3] for row in sorted(rows.tolist())]
     assert len(list(plan.workspace.pool("people").inventory.shards)) == 5
+
+
+def test_what_people_said_of_a_file_before_it_changed_is_said_of_other_rows(tmp_path, base):
+    text = JOB.replace("private =", 'on_change = "relabel"\n    private =')
+    write_lines(tmp_path / "people", [line(0, 5, "b")])
+    before = listed(tmp_path, text).workspace.pool("base").inventory
+    ids = {shard.key: shard.id for shard in before.shards}
+    said = [line(0, 5, "b"), line(1, 5, "c")]
+    said[0]["shard_id"] = ids["part-00000.parquet"]  # the other line says nothing of it
+    write_lines(tmp_path / "people", said)
+    assert rows_of(listed(tmp_path, text), ["label"])["label"].to_pylist() == ["b", "c"]
+    file = tmp_path / "base" / "part-00000.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.take(pa.array(range(99, -1, -1))), file)
+    with pytest.raises(
+        PoolError, match=r"1 rows of pools.base .* changed since: part-00000.* row 5"
+    ):
+        listed(tmp_path, text)
+    said[0]["shard_id"] = ""
+    write_lines(tmp_path / "people", said)
+    found = rows_of(listed(tmp_path, text), ["label"])["label"].to_pylist()
+    assert sorted(found) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'private = ["email", "kind"]',
+        'private = ["email"]\n    mask = { kind = { kind = "hash", key = "env:POOL_KEY" } }',
+    ],
+)
+def test_what_people_say_is_masked_as_a_private_column_of_that_name(
+    tmp_path, base, monkeypatch, rule
+):
+    monkeypatch.setenv("POOL_KEY", "0" * 64)
+    text = JOB.replace('private = ["email"]', rule).replace('target = "label"', 'target = "kind"')
+    write_lines(tmp_path / "people", [{**line(0, 4, ""), "kind": "c"}])
+    plan = listed(tmp_path, text)
+    assert rows_of(plan, ["kind"])["kind"].to_pylist() == ["c"]
+    with pytest.raises(PoolError, match=r"email.*private"):
+        rows_of(plan, ["email"])

@@ -128,8 +128,7 @@ def _keys(tables: JobTables, labels: Labels, where: str) -> Problems:
             f"{where}: the pools keep different keys, {keys},"
             " and a label set has one set of columns. Give them the same keys."
         )
-    every = [key for pool in labels.over for key in tables.pools[pool].keys]
-    taken = [key for key in every if _is_label_column(key)]
+    taken = label_column_keys(tables, labels.over)
     if taken:
         yield (
             f"{where}: its pools keep {taken} as keys, but label sets have columns of that name."
@@ -140,6 +139,12 @@ def _keys(tables: JobTables, labels: Labels, where: str) -> Problems:
 def _own_keys(pool: Pool) -> tuple[str, ...]:
     """The keys that the job names; an address is told of rows of any pool."""
     return tuple(key for key in pool.keys if key not in ADDRESS_KEYS)
+
+
+def label_column_keys(tables: JobTables, pools: Sequence[str]) -> list[str]:
+    """Return the keys of some pools that are called as columns of labels are."""
+    every = [key for pool in pools for key in tables.pools[pool].keys]
+    return [key for key in every if _is_label_column(key)]
 
 
 def _is_label_column(name: str) -> bool:

@@ -1,7 +1,7 @@
 """What was answered of the rows of one fragment, as columns.
 
 shard, row           where the row lies: the file's key below the pool's folder, its number in it
-the pool's keys
+the pool's keys      as `key_NAME` where NAME is one of these columns
 class, probability   of exclusive classes: the likeliest; null where nobody answers
 classes              of independent outputs: those that are likelier than not
 value                of values; a list where there are several
@@ -14,6 +14,7 @@ rejected             whether the row could not be read by whom it was asked
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,24 @@ from distill.stages.apply.send_on import set_members
 from distill.stages.apply.sureness import Bool, Float64, Int64
 
 Texts = npt.NDArray[np.object_]
+
+_COLUMNS = (
+    "shard",
+    "row",
+    "class",
+    "probability",
+    "classes",
+    "value",
+    "probabilities",
+    "answered_by",
+    "student_class",
+    "student_probability",
+    "set",
+    "rejected",
+    "reason",
+    "shard_id",
+)
+"""What is written beside the keys, in one form or another; the last two for people."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,20 @@ def answers_of(table: pa.Table, contract: Contract) -> Answers:
     if isinstance(soft, TopKLabels):
         return Answers(outputs, soft.labelled, outputs)
     return Answers(probabilities_of(outputs, meaning), soft.labelled, outputs)
+
+
+def key_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return what each of the pool's keys is called beside the answers."""
+    # DuckDB and Spark tell no capitals from small letters
+    taken = set(_COLUMNS)
+    names = {}
+    for key in keys:
+        name = key
+        while name.lower() in taken:
+            name = f"key_{name}"
+        taken.add(name.lower())
+        names[key] = name
+    return names
 
 
 def in_order(answers: Answers, contract: Contract, classes: tuple[str, ...]) -> Float64:

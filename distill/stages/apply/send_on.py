@@ -113,12 +113,13 @@ def fragment_chunks(inventory: Inventory, fragment_rows: int) -> list[Chunk]:
 def _choose(step: CascadeStep, engine: Engine) -> CascadeResult:
     threshold = _threshold(step, engine)
     log.info(
-        "cascade.%s: the student answers where %s %.6g; %d of %d labelled rows are right there",
+        "cascade.%s: the student answers where %s %.6g; %d of %d labelled rows %s",
         step.name,
         "one class alone has at least" if threshold.by == "sets" else "it is sure to",
         threshold.threshold,
         threshold.right,
         threshold.answered,
+        "have the truth in their set" if threshold.by == "sets" else "are right there",
     )
     sent = _find_sent(step, threshold, engine)
     reach("cascade.before_record")

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from distill.core.cascades import CascadeResult
 from distill.core.errors import StorageError
 from distill.core.failpoints import reach
 from distill.core.schema import seal, unseal
@@ -43,6 +44,7 @@ from distill.stages.apply.answers import (
     answers_of,
     cascade_columns,
     in_order,
+    key_names,
 )
 from distill.stages.apply.send_on import place_prefix
 from distill.stages.apply.sureness import Int64
@@ -214,7 +216,8 @@ def _fragment_table(step: WriteStep, task: _Task) -> pa.Table:
         "row": pa.array(np.arange(fragment.start, fragment.start + fragment.rows)),
     }
     labels = label_schema(contract).names
-    columns |= {name: stored[name] for name in stored.column_names if name not in labels}
+    keys = key_names(name for name in stored.column_names if name not in labels)
+    columns |= {name: stored[key] for key, name in keys.items()}
     answers = answers_of(stored, contract)
     if step.sent is None:
         columns |= answer_columns(answers, contract, probabilities=step.probabilities)
@@ -263,8 +266,9 @@ def _write_review(step: WriteStep, task: _Task, table: pa.Table) -> None:
     if not len(open_rows):
         return
     names = [name for name in table.column_names if name not in _NOT_REVIEWED]
+    more = {"reason": "the student is not sure", "shard_id": task.fragment.shard.id}
     lines = [
-        json.dumps({**row, "reason": "the student is not sure"}, ensure_ascii=False)
+        json.dumps({**row, **more}, ensure_ascii=False)
         for row in open_rows.select(names).to_pylist()
     ]
     folder = open_storage(step.folder).folder(_REVIEW)
@@ -290,6 +294,24 @@ def _schema(step: WriteStep) -> list[str]:
     return list(pq.read_schema(pa.BufferReader(content)).names)
 
 
+def _promise(result: CascadeResult) -> str:
+    """Say what labelled rows prove of a cascade: of sets it is no accuracy of who answers alone."""
+    answered = f"{100 * (1 - result.share_sent):.1f}% of the rows"
+    promised = (
+        f"at confidence {result.confidence:g}, of rows drawn as those of pools.{result.on};"
+        f" the others go to {result.to}"
+    )
+    if result.threshold.by == "sets":
+        return (
+            f"- cascade: sets of classes hold the truth of at least {result.at_least:g} of all rows;"
+            f" the student answers {answered}, those whose set has one class; {promised}"
+        )
+    return (
+        f"- cascade: the student answers {answered}, of which at least {result.at_least:g} are"
+        f" right, {promised}"
+    )
+
+
 def _readme(step: WriteStep, body: Mapping[str, Any]) -> str:
     about = body["about"]
     lines = [
@@ -304,12 +326,7 @@ def _readme(step: WriteStep, body: Mapping[str, Any]) -> str:
     if body["classes"]:
         lines.append(f"- order of `probabilities`: {', '.join(body['classes'])}")
     if step.sent is not None:
-        result = step.sent.result
-        lines.append(
-            f"- cascade: the student answers {100 * (1 - result.share_sent):.1f}% of the rows, of"
-            f" which at least {result.at_least:g} are right, at confidence {result.confidence:g}, of"
-            f" rows drawn as those of pools.{result.on}; the others go to {result.to}"
-        )
+        lines.append(_promise(step.sent.result))
     lines += [
         "",
         "```",

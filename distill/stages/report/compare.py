@@ -42,9 +42,15 @@ class Judged:
 
 def make_study(results: Sequence[Judged], measure: str | None = None) -> Study:
     """Return the study of some evaluations, by one measure, or of each by its own main one. Raises
-    JobError for fewer than two, and for a measure that one of them does not have."""
+    JobError for fewer than two, for one that is named twice, and for a measure that one of them
+    does not have."""
     if len(results) < _LEAST:
         raise JobError("A comparison needs two results at least. Name more of them.")
+    uris = [judged.uri for judged in results]
+    twice = sorted({uri for uri in uris if uris.count(uri) > 1})
+    if twice:
+        # the tests would take it for as many data sets, which all say the same
+        raise JobError(f"{', '.join(twice)}: is named twice. Name each result once.")
     sides = [
         _Side(judged, name, _measure_of(judged, measure))
         for judged, name in zip(results, _names(results), strict=True)

@@ -18,7 +18,18 @@ from distill.pools.row_cache import read_chunk
 from distill.spec.pools import ImageFeatures, TextFeatures
 from distill.stages.review.find_rows import Found, ReviewedRows
 
-COLUMNS = ("shard", "row", "given", "reasons", "says", "keys", "text", "png", "numbers")
+COLUMNS = (
+    "shard",
+    "row",
+    "given",
+    "reasons",
+    "says",
+    "keys",
+    "text",
+    "png",
+    "numbers",
+    "shard_id",
+)
 """What a record has beside the place that people fill."""
 _MOST_NUMBERS = 256
 """Of a vector."""
@@ -48,8 +59,9 @@ class ShowRows:
         if step.truth is not None:
             (number,) = self.reviewed.given(rows).tolist()
             given = step.classes[number] if number >= 0 else ""
+        shard = step.pool.inventory.shard(chunk.shard)
         record: dict[str, Any] = {
-            "shard": step.pool.inventory.shard(chunk.shard).key,
+            "shard": shard.key,
             "row": chunk.start,
             place_of_labels(step): None,
         }
@@ -59,7 +71,7 @@ class ShowRows:
             _word(each.name, step.classes, said)
             for each, said in zip(step.labels, probabilities, strict=True)
         ]
-        return {**record, **self._keys(chunk), **self._seen(rows)}
+        return {**record, **self._keys(chunk), **self._seen(rows), "shard_id": shard.id}
 
     def _reason(self, reason: str, row: int, given: str, said: Array) -> dict[str, Any]:
         worst = self.found[reason]

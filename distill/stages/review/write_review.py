@@ -4,7 +4,7 @@
 
 A line has the row's address (`shard`, `row`), an empty place for what people say of it, named as the
 pool's target (`label` where it has none), what the pool itself gives, the reasons, what each label
-set says, the pool's keys, and what a model sees of the row. Whoever fills the empty place hands the
+set says, the pool's keys, what a model sees of the row, and which file it was (`shard_id`). Whoever fills the empty place hands the
 same file back as a pool that `corrects` this one.
 """
 
@@ -42,6 +42,7 @@ _TYPES = {
     "text": pa.string(),
     "png": pa.binary(),
     "numbers": pa.list_(pa.float64()),
+    "shard_id": pa.string(),
 }
 
 

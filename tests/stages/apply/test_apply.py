@@ -289,3 +289,117 @@ def test_an_accuracy_that_is_not_proven_is_refused_before_the_teacher_is_asked(
         apply_student(job, "sure", "rows", silent, engine="local")
     assert not list((job.folder / "runs").rglob("select.*"))
     assert not (job.folder / "runs/applied").exists()
+
+
+def keyed(applying, *keys):
+    """A job with a pool `named`, whose rows have columns of these names too, and keeps them."""
+    job = applying()
+    (job.folder / "named").mkdir()
+    for file in (job.folder / "rows").glob("*.parquet"):
+        table = pq.read_table(file)
+        for key in keys:
+            table = table.append_column(key, table["email"])
+        pq.write_table(table, job.folder / "named" / file.name)
+    names = ", ".join(f'"{key}"' for key in keys)
+    pool = f'[pools.named]\n    path = "named"\n    keys = [{names}]\n'
+    return load_job(write_job(job.folder, TABLES + "    " + pool + cascade(to="review")))
+
+
+def test_a_key_that_is_called_as_an_answer_is_written_beside_it(applying):
+    job = keyed(applying, "class", "Set", "reason", "email2")
+    uri = applied(job, "sure", "named").uri
+    table = table_of(uri)
+    emails = table["email2"].to_pylist()
+    for name in ("key_class", "key_Set", "key_reason"):
+        assert table[name].to_pylist() == emails
+    assert set(table["class"].to_pylist()) <= {"a", "b", "c", None}
+    review = next((Path(uri) / "_review").iterdir()).read_text("utf-8")
+    line = json.loads(review.splitlines()[0])
+    assert line["reason"] == "the student is not sure"
+    assert line["key_class"] == line["key_reason"] == line["email2"]
+
+
+@pytest.mark.parametrize("key", ["row", "logits"])
+def test_a_key_that_stands_where_labels_do_is_refused_before_any_work(applying, key):
+    job = keyed(applying, key)
+    with pytest.raises(JobError, match=rf"pools.named.keys: it keeps \['{key}'\]"):
+        apply_student(job, "small", "named", silent, engine="local")
+    assert not (job.folder / "runs" / "applied").exists()
+
+
+def test_of_sets_no_accuracy_of_the_student_alone_is_promised(applying):
+    lines = []
+    uri = applied(applying(cascade(by="sets")), "sure", say=lines.append).uri
+    readme = (Path(uri) / "_README.md").read_text("utf-8")
+    assert "sets of classes hold the truth of at least 0.9 of all rows" in readme
+    assert "are right" not in readme
+    (line,) = [each for each in lines if each.startswith("cascade.")]
+    assert "are right there" not in line
+    assert "sets hold the truth of" in line
+
+
+def test_an_exported_student_is_proven_on_rows_that_taught_it(applying):
+    """Checks of the job know only what its own students learn from."""
+    of_people = """
+    [students.taught]
+    model = { kind = "linear" }
+    training = { epochs = 1, batch_rows = 64, workers = 1 }
+    terms = [{ learns = "pools.people", loss = { kind = "cross_entropy" } }]
+    """
+    job = applying(of_people)
+    train_students(job, ["taught"], engine="local")
+    (exported,) = export_students(job, ["taught"], engine="local")
+    more = f'[apply.there]\nmodel = "{exported.uri}"\n' + cascade().replace("small", "there")
+    job = load_job(write_job(job.folder, TABLES + more))
+    with pytest.raises(
+        JobError, match=r"cascade.sure.on = 'people': the model learned from the very"
+    ):
+        apply_student(job, "sure", "rows", silent, engine="local")
+
+
+def test_rows_are_sent_to_a_merge_of_label_sets_that_have_none_of_them(applying):
+    """Refused before the student is asked; what it has said of the whole pool it may say again."""
+    one = '{ kind = "custom", file = "teacher.py" }'
+    merged = f"""
+    [labels.one]
+    labeler = {one}
+    over = ["rows"]
+    [labels.other]
+    labeler = {one}
+    over = ["rows"]
+    [labels.both]
+    labeler = {{ kind = "merge", of = ["labels.one", "labels.other"] }}
+    over = ["rows"]
+    """
+    job = applying(merged + cascade(to="labels.both"))
+    with pytest.raises(JobError, match=r"cascade.sure.to = 'labels.both': is made of other label"):
+        apply_student(job, "sure", "rows", silent, engine="local")
+    assert not list((job.folder / "runs" / "labels").glob("applied-*"))
+    for name in ("one", "other", "both"):
+        label_pool(job, name, engine="local")
+    assert "labels.both" in table_of(applied(job, "sure").uri)["answered_by"].to_pylist()
+
+
+def test_teachers_are_asked_about_the_rows_that_they_have_seen(applying):
+    """The job's checks hold against each other the pools that the label set itself is over."""
+    votes = """
+    [pools.private]
+    path = "private"
+    keys = ["email"]
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [fit.voters]
+    model = { kind = "linear" }
+    on = "private"
+    training = { workers = 1 }
+    teachers = { count = 8, by = "email" }
+    [labels.votes]
+    labeler = { kind = "pate", fit = "voters", scale = 1.5, epsilon = 20.0, delta = 1e-5 }
+    over = ["rows"]
+    """
+    job = applying()
+    write_rows_of(job.folder / "private", [200], seed=5)
+    job = load_job(write_job(job.folder, TABLES + votes + cascade(to="labels.votes")))
+    with pytest.raises(JobError, match="teachers have seen rows of 'private'"):
+        apply_student(job, "sure", "private", silent, engine="local")
+    assert not list((job.folder / "runs" / "labels").glob("applied-*"))

@@ -88,6 +88,8 @@ def test_wrong_results_are_refused_by_name(tmp_path):
     with pytest.raises(JobError, match="two results at least"):
         make_study([judged_data_set("a", {"one": 0.8})])
     pair = [judged_data_set(name, {"one": 0.8}) for name in ("a", "b")]
+    with pytest.raises(JobError, match=r"/runs/a/evaluation.json: is named twice"):
+        make_study([*pair, pair[0]])
     with pytest.raises(JobError, match=r"/runs/a.*'nll'.*There is: accuracy"):
         make_study(pair, "nll")
     with pytest.raises(JobError, match=r"no evaluation.json"):
@@ -101,7 +103,8 @@ def test_wrong_results_are_refused_by_name(tmp_path):
 
 def test_results_of_one_job_keep_names_of_their_own():
     one = judged_data_set("same", {"x": 0.8, "y": 0.9})
-    names = [each.name for each in make_study([one, one, one]).data_sets]
+    later = [replace(one, uri=f"/runs/{number}/evaluation.json") for number in range(2)]
+    names = [each.name for each in make_study([one, *later]).data_sets]
     assert len(set(names)) == 3
     assert names[0] == "same · test"
 
