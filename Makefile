@@ -59,7 +59,7 @@ $(VENV)/.dev: $(VENV)/.run
 # what our losses are held against; alone, since the torchvision that PyPI has for it does not load beside a torch without CUDA
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps torchdistill
 # what our privacy accounts are held against; alone, since it wants an attrs of 2022
-	$(BIN)/pip install --quiet --no-deps dp-accounting==0.6.0
+	$(BIN)/pip install --quiet --no-deps dp-accounting==0.6.0 absl-py==2.5.1
 	$(BIN)/python tests/torchvision_cpu.py  # says why
 	touch $@
 
