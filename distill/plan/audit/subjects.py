@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from distill.core.privacy import PrivacyStatement, with_totals
 from distill.loader.dataset import LabelColumn
 from distill.models.record import ModelRecord
 from distill.plan.candidates import Method
@@ -197,6 +198,7 @@ def _students(workspace: Workspace, audit: Audit, name: str) -> Iterator[Subject
 def _statement(record: ModelRecord | None, audit: Audit) -> Mapping[str, Any] | None:
     """The statement in a record that is about the members, if one is."""
     stored = () if record is None else record.details.get(PRIVACY, ())
-    about = [each for each in stored if audit.members in each["over"]]
-    # several mechanisms together cost more than the largest alone: what is below that is refuted
-    return max(about, key=lambda each: each["epsilon"], default=None)
+    statements = with_totals([PrivacyStatement.from_json(each) for each in stored])
+    # the last one is of all mechanisms together, where there are several
+    about = [each.as_json() for each in statements if audit.members in each.over]
+    return about[-1] if about else None
