@@ -30,13 +30,13 @@ _DIGIT_GROUPS = re.compile(rf"\d+(?:[\s{_DASHES}]{{1,4}}\d+)*")
 _GROUP = re.compile(r"\d+")
 _CARD_DIGITS = range(13, 20)
 _MOST_GROUPS = 19
-_BETWEEN = rf"(?:[./{_DASHES}]|[^\S\n]){{0,3}}"
+# groups of digits have something between them: what could be divided in many ways is tried in all
+_BETWEEN = rf"(?:[./(){_DASHES}]|[^\S\n]){{1,4}}"
 _PHONE = re.compile(
     r"(?<![\w+])(?:"
-    rf"(?:\+|00)[1-9]\d{{0,2}}(?:{_BETWEEN}\(?\d{{1,5}}\)?){{1,8}}"  # +49 (171) 123-4567
-    rf"|\(?0\d{{1,5}}\)?(?:{_BETWEEN}\d{{2,8}}){{1,5}}"  # (0171) 123 4567
-    rf"|(?:\(\d{{3}}\){_BETWEEN}|\d{{3}}(?:[.{_DASHES}]|[^\S\n]){{1,3}})"  # (555) 123-4567
-    rf"\d{{3}}(?:[.{_DASHES}]|[^\S\n]){{1,3}}\d{{4}}"
+    rf"(?:\+|00)[1-9]\d{{0,14}}(?:{_BETWEEN}\d{{1,14}}){{0,8}}"  # +49 (171) 123-4567
+    rf"|\(?0\d{{1,14}}(?:{_BETWEEN}\d{{2,8}}){{0,5}}"  # (0171) 123 4567
+    rf"|(?:\(\d{{3}}\)|\d{{3}}(?!\d))(?:{_BETWEEN})?\d{{3}}{_BETWEEN}\d{{4}}"  # (555) 123-4567
     r")(?!\w)"
 )
 _PHONE_DIGITS = range(7, 16)

@@ -110,6 +110,8 @@ def test_an_expression_of_catastrophic_backtracking_holds_a_labelling_up(pattern
         "(0" * 50_000,
         "4111 " * 50_000,
         "a@" * 99_999,
+        f"+{'1' * 45}x " * 2_000,
+        f"(0{'1' * 45}x " * 2_000,
     ],
 )
 def test_a_hostile_text_holds_a_labelling_up(text):
