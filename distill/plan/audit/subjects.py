@@ -4,7 +4,7 @@ what they have stored of them."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distill.core.privacy import PrivacyStatement, with_totals
@@ -173,7 +173,10 @@ def _labels(workspace: Workspace, audit: Audit, name: str, pools: Sequence[str])
     pin = " ".join(each.sets[0].label_hash for each in columns.values())
     method = Method(f"labels.{name}", workspace.tables.label_outputs(name))
     votes = votes_statement(workspace, name)
-    statement = _statement(recipe.record, audit) if votes is None else votes.as_json()
+    statement = _statement(recipe.record, audit)
+    if votes is not None:
+        # what depends on private votes stays with the teachers
+        statement = replace(votes, data_dependent_epsilon=None).as_json()
     return Subject(method.key, method.key, method, pin, columns, statement)
 
 

@@ -17,7 +17,13 @@ def made(text, rule=ALL):
 
 @pytest.mark.parametrize(
     "address",
-    ["bob@example.org", "a.b+c_d%e@sub.exa-mple.co.uk", "O'Neil@x.ie", "müller@büro.de", "john&jane@x.org"],
+    [
+        "bob@example.org",
+        "a.b+c_d%e@sub.exa-mple.co.uk",
+        "O'Neil@x.ie",
+        "müller@büro.de",
+        "john&jane@x.org",
+    ],
 )
 def test_an_address_is_left(address):
     assert made(f"write to <{address}>, soon") == "write to <[email]>, soon"
