@@ -4,6 +4,7 @@ made."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import combinations
 
 from distill.models.losses.cross_entropy import CrossEntropy
 from distill.plan.checks.problems import Problems
@@ -50,6 +51,7 @@ def check_private_student(tables: JobTables, student: Student, where: str) -> Pr
     if student.early_stop is not None:
         yield _early_stop(f"{where}.early_stop")
     yield from _chosen(student.taught_on, f"{where}.terms")
+    yield from _twice(tables, student, where)
     yield from _seen_bare(tables, student, where)
     sources = {term.pool for term in student.terms}
     if len(sources) > 1:
@@ -74,6 +76,15 @@ def _chosen(pools: Iterable[str], key: str) -> Problems:
             yield (
                 f"{key}: {pool} was chosen by looking at all rows, so one row decides which others"
                 " teach, without noise. Learn from the pool itself."
+            )
+
+
+def _twice(tables: JobTables, student: Student, where: str) -> Problems:
+    for pool, other in combinations(student.taught_on, 2):
+        if tables.may_share_rows(pool, other):
+            yield (
+                f"{where}.on: pools.{pool} and pools.{other} may have the same rows, and `private`"
+                " hides each once. Leave one of them out."
             )
 
 

@@ -69,6 +69,13 @@ WRONG = {
         '    labeler = { kind = "fitted", fit = "bare" }\n    over = ["private", "others"]\n',
         "without noise",
     ),
+    "the same rows twice": (
+        TERM,
+        'learns = "labels.twice"\n    loss = { kind = "kl" }\n    [pools.mended]\n    path = "mended"\n'
+        '    corrects = "pools.others"\n    target = "kind"\n    [labels.twice]\n'
+        '    labeler = { kind = "fitted", fit = "large" }\n    over = ["others", "mended"]\n',
+        "may have the same rows",
+    ),
     "teachers": (
         'on = "private"',
         'on = "private"\n    teachers = { count = 4 }\n'
