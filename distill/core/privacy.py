@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill.core.errors import InputError
+
+TOGETHER = "all of these together"
+"""The mechanism of a statement that adds up others."""
+_REPLACED = "Of a row replaced by another, what noisy gradients cost counts twice."
 
 NO_STATEMENT = (
     "No privacy is promised: distillation by itself protects nothing of the rows that taught."
@@ -75,3 +79,35 @@ class PrivacyStatement:
         known["over"] = tuple(known["over"])
         known["notes"] = tuple(known.get("notes", ()))
         return cls(**known)
+
+
+def with_totals(statements: Sequence[PrivacyStatement]) -> list[PrivacyStatement]:
+    """Return statements about one model, and behind them what they promise together to each pool
+    that several are about: the sums of ε and of δ (basic composition), which hold whatever the
+    mechanisms are. Sums that promise nothing (δ of 1 or more) raise InputError."""
+    pools = dict.fromkeys(pool for each in statements for pool in each.over)
+    totals = []
+    for pool in pools:
+        about = [each for each in statements if pool in each.over]
+        if len(about) > 1:
+            totals.append(_together(about, pool))
+    return [*statements, *totals]
+
+
+def _together(about: Sequence[PrivacyStatement], pool: str) -> PrivacyStatement:
+    units = {each.unit for each in about}
+    # what holds for all rows of a person holds for one of them
+    (unit,) = units if len(units) == 1 else ("row",)
+    mechanisms = dict.fromkeys(each.mechanism for each in about)
+    notes = dict.fromkeys(note for each in about for note in each.notes)
+    if unit == "row" and len(mechanisms) > 1:
+        notes[_REPLACED] = None
+    return PrivacyStatement(
+        mechanism=TOGETHER,
+        epsilon=sum(each.epsilon for each in about),
+        delta=sum(each.delta for each in about),
+        unit=unit,
+        over=(pool,),
+        accounting=f"{len(about)} statements ({', '.join(mechanisms)}) whose ε and δ add up",
+        notes=tuple(notes),
+    )

@@ -5,4 +5,5 @@ import distill.labelers.kinds
 import distill.labelers.structure
 import distill.models.losses
 import distill.models.networks
-import distill.pools.formats  # noqa: F401
+import distill.pools.formats
+import distill.spec.pate  # noqa: F401

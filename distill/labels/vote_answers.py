@@ -69,11 +69,16 @@ class VoteAnswers:
         return cls(codes, from_plain(body["curve"]))
 
 
+def journal_name(label_set: str) -> str:
+    """Return the name of the folder of a label set's answers, by its digest."""
+    return label_set[:16]
+
+
 class AnswerJournal:
     """The answers about one label set's fragments."""
 
     def __init__(self, fit: Storage, label_set: str) -> None:
-        self.folder = fit.folder(ANSWERS, label_set[:16])
+        self.folder = fit.folder(ANSWERS, journal_name(label_set))
 
     def read(self, fragment: str) -> VoteAnswers | None:
         """Read what was answered about a fragment; None before it is asked about."""

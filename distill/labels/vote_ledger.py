@@ -19,6 +19,7 @@ from distill.core.dp.noisy_votes import NoisyVote
 from distill.core.errors import LimitError, StorageError
 from distill.core.failpoints import reach
 from distill.core.schema import seal, unseal
+from distill.labels.vote_answers import ANSWERS, journal_name
 from distill.storage.base import Storage
 
 SPENT = "spent"
@@ -65,6 +66,8 @@ class LedgerEntry:
 def read_ledger(fit: Storage) -> list[LedgerEntry]:
     """Read all entries of a fit, in order. Raises StorageError where one is lost or damaged: what
     it spent would be spent again."""
+    # before the entries, which are older than any answer
+    answered = {entry.key.partition("/")[0] for entry in fit.folder(ANSWERS).walk()}
     folder = fit.folder(SPENT)
     listed = sorted(entry.key for entry in folder.list_objects())
     due = [_key(number) for number in range(len(listed))]
@@ -73,7 +76,14 @@ def read_ledger(fit: Storage) -> list[LedgerEntry]:
             f"{folder.uri} has {listed}, and not every entry from {_key(0)} on. Restore it from a"
             " copy: without an entry its privacy would be spent again."
         )
-    return [LedgerEntry.from_bytes(folder.read(key), folder.url(key)) for key in listed]
+    entries = [LedgerEntry.from_bytes(folder.read(key), folder.url(key)) for key in listed]
+    lost = answered.difference(journal_name(entry.label_set) for entry in entries)
+    if lost:
+        raise StorageError(
+            f"{folder.uri} has no entry of {sorted(lost)}, whose answers lie in {ANSWERS}/ beside it."
+            " Restore it from a copy: without an entry its privacy would be spent again."
+        )
+    return entries
 
 
 def claim_votes(fit: Storage, claim: VoteClaim) -> LedgerEntry:

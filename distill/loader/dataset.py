@@ -190,7 +190,9 @@ class Dataset:
 
     @property
     def _is_encrypted(self) -> bool:
-        """Whether any of its label sets is."""
+        """Whether any of its label sets is, also those whose numbers are its features."""
+        if isinstance(self.features, StoredValues) and self.features.is_encrypted:
+            return True
         columns = [each for each in self.columns.values() if isinstance(each, LabelColumn)]
         return any(labels.contract.encrypted for each in columns for labels in each.sets)
 

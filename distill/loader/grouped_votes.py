@@ -32,6 +32,11 @@ class GroupedVotes:
         """Where the label sets lie."""
         return [*self.votes.uris, *self.groups.uris]
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether any of it is encrypted where it lies."""
+        return self.votes.is_encrypted or self.groups.is_encrypted
+
     def read(self, chunk: Chunk) -> Rows:
         """Read the rows of a chunk: (B, width) float32. Raises ContractError where some are not
         labelled, StorageError for lost or damaged data."""

@@ -38,6 +38,11 @@ class LabelValues:
         """Where the label sets lie."""
         return [labels.folder.uri for labels in self.sets]
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether any of it is encrypted where it lies."""
+        return any(labels.contract.encrypted for labels in self.sets)
+
     def read(self, chunk: Chunk) -> Rows:
         """Read the rows of a chunk: (B, width) float32, zeros in those that were rejected. Raises
         ContractError where some are not labelled, StorageError for lost or damaged data."""

@@ -91,6 +91,11 @@ class MergedValues:
         """Where the label sets lie."""
         return [party.labels.folder.uri for party in self.parties]
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether any of it is encrypted where it lies."""
+        return any(party.labels.contract.encrypted for party in self.parties)
+
     def read(self, chunk: Chunk) -> Rows:
         """Read the rows of a chunk: (B, width) float32. Raises StorageError for lost or damaged
         data."""

@@ -65,6 +65,8 @@ def applied_labels(workspace: Workspace, student: str, pool: str) -> NamedLabels
         calibrate_on=settings.calibrate_on,
         compute=settings.compute,
         max_rejected_fraction=settings.max_rejected_fraction,
+        encryption=settings.encryption,
+        format="arrow" if settings.encryption is None else "parquet",
     )
     # no job file names it, so it is no kind that validation knows
     labels = labels.model_copy(update={"labeler": labeler})
@@ -96,6 +98,7 @@ def write_step(
     sent: SentRows | None = None,
 ) -> WriteStep:
     """Return the writing of what was answered. Raises ContractError where rows are not labelled."""
+    encryption = named.labels.encryption
     (over,) = named.labels.over
     pool = workspace.pool(over)
     labels = workspace.label_set(named.name, over)
@@ -110,6 +113,8 @@ def write_step(
     pins: list[object] = [labels.label_hash, pool.inventory.content, probabilities]
     if sent is not None:
         pins.append(_sent_pins(sent))
+    if encryption is not None:
+        pins.append("encrypted")
     folder = workspace.root.folder("applied", slug(name), over, digest(pins)[:16])
     return WriteStep(
         name=name,
@@ -120,6 +125,7 @@ def write_step(
         fragment_rows=workspace.tables.fragment_rows,
         sent=sent,
         about=about,
+        key="" if encryption is None else encryption.key,
     )
 
 

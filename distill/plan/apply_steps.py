@@ -68,3 +68,5 @@ class WriteStep:
     sent: SentRows | None
     about: Mapping[str, str]
     """What the manifest says of where it comes from."""
+    key: str = ""
+    """Where the key lies that encrypts the files; "" where they are plain."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from distill.core.privacy import PrivacyStatement
+from distill.core.privacy import PrivacyStatement, with_totals
 from distill.models.record import ModelRecord
 from distill.plan.identity import find_fit, find_student
 from distill.plan.order import all_needed
@@ -29,20 +29,24 @@ PRIVACY = "privacy"
 
 
 def inherited_statements(workspace: Workspace, student: Student) -> list[PrivacyStatement]:
-    """Return what a student's label sets promise and nothing else of it breaks. Raises
+    """Return what a student's label sets promise and nothing else of it breaks, once for each
+    mechanism that ran: two fits may promise the same in the same words, and cost twice. Raises
     StorageError, ContractError where a label set is missing."""
     tables = workspace.tables
     bare = bare_pools(tables, student)
-    found: list[PrivacyStatement] = []
+    found: dict[tuple[object, ...], PrivacyStatement] = {}
     for key in sorted(_needed(tables, student)):
         kind, _, name = key.partition(".")
         if kind != "labels":
             continue
-        for statement in _of_labels(workspace, name):
+        for source, statement in _of_labels(workspace, name):
             pools = {tables.base_pool(pool) for pool in statement.over}
-            if pools.isdisjoint(bare) and statement not in found:
-                found.append(statement)
-    return found
+            before = found.get(source)
+            # of votes of the same teachers the larger one has the others in it
+            is_less = before is not None and before.epsilon >= statement.epsilon
+            if pools.isdisjoint(bare) and not is_less:
+                found[source] = statement
+    return list(found.values())
 
 
 def stored_statements(record: ModelRecord) -> list[PrivacyStatement]:
@@ -56,7 +60,8 @@ def promises(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
     found = {}
     for variant in workspace.tables.job.variants:
         _, record = find_student(workspace, variant)
-        found[variant.name] = [each.as_json() for each in stored_statements(record)]
+        statements = with_totals(stored_statements(record))
+        found[variant.name] = [each.as_json() for each in statements]
     return found if any(found.values()) else {}
 
 
@@ -111,12 +116,18 @@ def _label_sets(student: Student) -> list[str]:
     return names
 
 
-def _of_labels(workspace: Workspace, name: str) -> Iterator[PrivacyStatement]:
+def _of_labels(
+    workspace: Workspace, name: str
+) -> Iterator[tuple[tuple[object, ...], PrivacyStatement]]:
+    """What a label set promises, each with the mechanism that ran."""
     votes = votes_statement(workspace, name)
     if votes is not None:
+        labeler = workspace.tables.labels[name].labeler
+        assert isinstance(labeler, Pate)
         # what depends on private votes stays with the teachers
-        yield replace(votes, data_dependent_epsilon=None)
+        yield (labeler.fit, votes.delta), replace(votes, data_dependent_epsilon=None)
     for _, labeler in workspace.tables.labels[name].members(name):
         if isinstance(labeler, Fitted) and not isinstance(labeler, Pate):
             _, record = find_fit(workspace, labeler.fit)
-            yield from stored_statements(record)
+            for number, statement in enumerate(stored_statements(record)):
+                yield (labeler.fit, number), statement

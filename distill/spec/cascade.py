@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from distill.spec.base import BatchRows, Name, Place, Table
 from distill.spec.labels import OWN, Compute, Precision
+from distill.spec.privacy import Encryption
 
 REVIEW = "review"
 NOBODY = "nobody"
@@ -39,6 +40,8 @@ class Apply(Table):
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """More rejected rows than this stop it."""
     compute: Compute = Compute()
+    encryption: Encryption | None = None
+    """Encrypt the student's labels and the files that are written. Default: they are plain."""
 
     @model_validator(mode="after")
     def _file_of_a_model(self) -> Apply:

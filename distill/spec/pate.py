@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.core.dp.noisy_votes import NoisyVote
 from distill.spec.base import Positive, Table
 from distill.spec.labels import Fitted
+
+if TYPE_CHECKING:
+    from distill.core.dp.noisy_votes import NoisyVote
 
 Votes = Annotated[float, Field(gt=0, le=1e9)]
 """A number of teachers, or of their noise."""
@@ -68,6 +70,9 @@ class Pate(Fitted):
     @property
     def vote(self) -> NoisyVote:
         """The mechanism, for its account."""
+        # here, since accounts load numpy and a job's tables must not
+        from distill.core.dp.noisy_votes import NoisyVote
+
         if self.noise == "laplace":
             return NoisyVote("lnmax", self.scale)
         if self.threshold is None:

@@ -1,9 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from distill.core.errors import InputError
-from distill.core.privacy import PrivacyStatement
+from distill.core.privacy import PrivacyStatement, with_totals
 
 _STATEMENT = PrivacyStatement(
     mechanism="gnmax",
@@ -32,3 +33,15 @@ def test_a_sentence_names_the_bound_the_unit_and_the_pools() -> None:
 def test_a_statement_that_promises_nothing_is_refused(epsilon: float, delta: float) -> None:
     with pytest.raises(InputError, match="privacy statement needs"):
         PrivacyStatement("gnmax", epsilon, delta, "row", ("labelled",), "RDP")
+
+
+def test_two_mechanisms_over_the_same_rows_promise_what_one_does() -> None:
+    other = replace(
+        _STATEMENT, mechanism="dp_sgd", epsilon=1.5, unit="person", over=("labelled", "b")
+    )
+    elsewhere = replace(_STATEMENT, over=("c",))
+    *parts, total = with_totals([_STATEMENT, other, elsewhere])
+    assert parts == [_STATEMENT, other, elsewhere]
+    assert (total.epsilon, total.delta) == (4.0, 2e-5)
+    assert (total.unit, total.over) == ("row", ("labelled",))
+    assert with_totals([_STATEMENT, elsewhere]) == [_STATEMENT, elsewhere]

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from distill.core.dp.allowance import spent_epsilon
 from distill.core.dp.noisy_votes import NoisyVote
 from distill.core.errors import LimitError, StorageError
 from distill.labels import vote_ledger
+from distill.labels.vote_answers import AnswerJournal, VoteAnswers
 from distill.labels.vote_ledger import VoteClaim, claim_votes, read_ledger
 from distill.storage.open import open_storage
 
@@ -63,6 +65,16 @@ def test_a_lost_entry_is_taken_for_a_budget_that_is_left(fit):
     fit.folder("spent").delete("000000.json")
     with pytest.raises(StorageError, match="would be spent again"):
         claim_votes(fit, replace(CLAIM, label_set="c" * 64))
+
+
+def test_the_newest_entry_is_lost_and_nobody_sees_it(fit):
+    entry = claim_votes(fit, CLAIM)
+    answers = VoteAnswers(np.zeros(1, np.int32), entry.allowance.curve)
+    AnswerJournal(fit, CLAIM.label_set).keep("0-0", answers)
+    assert read_ledger(fit) == [entry]
+    fit.folder("spent").delete("000000.json")
+    with pytest.raises(StorageError, match="would be spent again"):
+        claim_votes(fit, replace(CLAIM, label_set="b" * 64))
 
 
 def test_more_is_claimed_than_there_are_rows(fit):

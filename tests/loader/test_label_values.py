@@ -55,6 +55,18 @@ def test_a_dataset_of_values_teaches_on_rejected_rows(laid):
         np.testing.assert_array_equal(values, laid.outputs[rows])
 
 
+def test_values_that_are_encrypted_are_kept_plainly_on_a_workers_disk(laid, monkeypatch):
+    monkeypatch.setattr(Dataset, "remote", True)
+    values = values_of(laid)
+    dataset = Dataset(laid.dataset.inventories, values, 3)
+    assert dataset.is_kept_near
+    sets = tuple(
+        replace(each, stored=replace(each.stored, contract=replace(each.contract, encrypted=True)))
+        for each in values.sets
+    )
+    assert not replace(dataset, features=replace(values, sets=sets)).is_kept_near
+
+
 def test_values_alone_open_the_pool(laid, tmp_path):
     inventories = [replace(each, uri=str(tmp_path / "gone")) for each in laid.dataset.inventories]
     dataset = Dataset(tuple(inventories), values_of(laid), 3)

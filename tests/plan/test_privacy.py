@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from distill.core.privacy import NO_STATEMENT
+from distill.core.privacy import NO_STATEMENT, PrivacyStatement, with_totals
 from distill.models.record import read_record
+from distill.plan import privacy
 from distill.plan.load import load_job
 from distill.plan.plan import Plan
 from distill.plan.privacy import bare_pools, stored_statements
 from distill.run import export_students, run_job
 from distill.storage.open import open_storage
 from tests.stages.label.pate_job import pate_job
-from tests.tiny import write_pool
+from tests.tiny import write_job, write_pool
 
 STUDENTS = """
     [pools.test]
@@ -113,3 +115,45 @@ def test_rows_that_come_by_way_of_a_merge_are_overlooked(tmp_path):
     job.path.write_text(job.path.read_text("utf-8") + MERGED.replace("\n    ", "\n"), "utf-8")
     tables = Plan(load_job(job.path)).tables
     assert bare_pools(tables, tables.job.students["merged"]) == {"private"}
+
+
+ENSEMBLE = """
+    root = "root"
+    [pools.private]
+    path = "private"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    features = { kind = "vector", columns = ["pixels"] }
+    [pools.others]
+    path = "others"
+    features = { kind = "vector", columns = ["pixels"] }
+    [fit.one]
+    model = { kind = "linear" }
+    on = "private"
+    training = { private = { epsilon = 3.0, delta = 1e-4 } }
+    [fit.two]
+    model = { kind = "linear" }
+    on = "private"
+    seed = 7
+    training = { private = { epsilon = 3.0, delta = 1e-4 } }
+    [labels.both]
+    labeler = { kind = "ensemble", members = [
+        { kind = "fitted", fit = "one" }, { kind = "fitted", fit = "two" } ] }
+    over = ["others"]
+    [students.small]
+    model = { kind = "linear" }
+    [[students.small.terms]]
+    learns = "labels.both"
+    loss = { kind = "kl" }
+"""
+
+
+def test_two_fits_that_promise_the_same_are_paid_for_once(tmp_path, monkeypatch):
+    job = load_job(write_job(tmp_path, ENSEMBLE))
+    plan = Plan(job)
+    one = PrivacyStatement("dp_sgd", 3.0, 1e-4, "row", ("private",), "rdp")
+    record = SimpleNamespace(details={"privacy": [one.as_json()]})
+    monkeypatch.setattr(privacy, "find_fit", lambda *_: (None, record))
+    found = privacy.inherited_statements(plan.workspace, job.students["small"])
+    assert found == [one, one]
+    assert with_totals(found)[-1].epsilon == 6.0

@@ -4,9 +4,10 @@ what they have stored of them."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from distill.core.privacy import PrivacyStatement, with_totals
 from distill.loader.dataset import LabelColumn
 from distill.models.record import ModelRecord
 from distill.plan.candidates import Method
@@ -172,7 +173,10 @@ def _labels(workspace: Workspace, audit: Audit, name: str, pools: Sequence[str])
     pin = " ".join(each.sets[0].label_hash for each in columns.values())
     method = Method(f"labels.{name}", workspace.tables.label_outputs(name))
     votes = votes_statement(workspace, name)
-    statement = _statement(recipe.record, audit) if votes is None else votes.as_json()
+    statement = _statement(recipe.record, audit)
+    if votes is not None:
+        # what depends on private votes stays with the teachers
+        statement = replace(votes, data_dependent_epsilon=None).as_json()
     return Subject(method.key, method.key, method, pin, columns, statement)
 
 
@@ -197,6 +201,7 @@ def _students(workspace: Workspace, audit: Audit, name: str) -> Iterator[Subject
 def _statement(record: ModelRecord | None, audit: Audit) -> Mapping[str, Any] | None:
     """The statement in a record that is about the members, if one is."""
     stored = () if record is None else record.details.get(PRIVACY, ())
-    about = [each for each in stored if audit.members in each["over"]]
-    # several mechanisms together cost more than the largest alone: what is below that is refuted
-    return max(about, key=lambda each: each["epsilon"], default=None)
+    statements = with_totals([PrivacyStatement.from_json(each) for each in stored])
+    # the last one is of all mechanisms together, where there are several
+    about = [each.as_json() for each in statements if audit.members in each.over]
+    return about[-1] if about else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
-from distill.spec.cascade import Cascade
+from distill.spec.cascade import REVIEW, Cascade
 
 
 def check_cascades(tables: JobTables) -> Problems:
@@ -48,6 +48,26 @@ def _cascade(tables: JobTables, name: str, cascade: Cascade) -> Problems:
         yield (
             f"{key}: the student's temperature is found on those rows (apply.{student}.calibrate_on),"
             " so they prove less than they seem to. Calibrate on others, or not."
+        )
+    is_encrypted = settings is not None and settings.encryption is not None
+    yield from _in_plain_text(tables, name, student, is_encrypted=is_encrypted)
+
+
+def _in_plain_text(tables: JobTables, name: str, student: str, *, is_encrypted: bool) -> Problems:
+    """Whether a cascade would write beside its encrypted answers, or from encrypted labels, what
+    everybody can read."""
+    cascade = tables.cascade[name]
+    to = f"cascade.{name}.to = {cascade.to!r}"
+    if is_encrypted and cascade.to == REVIEW:
+        yield (
+            f"{to}: rows for people are written as plain text, and apply.{student}.encryption asks"
+            " for none. Send them to a label set, or to nobody."
+        )
+    labels = tables.labels.get(cascade.label_set or "")
+    if labels is not None and labels.encryption is not None and not is_encrypted:
+        yield (
+            f"{to}: those labels are encrypted, and what is written of them would be plain. Give"
+            f" [apply.{student}] an `encryption` too."
         )
 
 

@@ -1,4 +1,5 @@
-"""Keys that label sets are to be encrypted with: there before anything is paid for."""
+"""Keys that label sets and written answers are to be encrypted with: there before anything is paid
+for."""
 
 from __future__ import annotations
 
@@ -10,11 +11,13 @@ _TRIED = bytes(32)
 
 
 def check_encryption_keys(tables: JobTables) -> None:
-    """Refuse label sets whose keys are missing or wrap nothing. Raises JobError."""
-    for name, labels in tables.labels.items():
-        if labels.encryption is None:
+    """Refuse tables whose keys are missing or wrap nothing. Raises JobError."""
+    named = {f"labels.{name}": labels.encryption for name, labels in tables.labels.items()}
+    named |= {f"apply.{name}": settings.encryption for name, settings in tables.apply.items()}
+    for where, encryption in named.items():
+        if encryption is None:
             continue
         try:
-            wrap_key(labels.encryption.key, _TRIED)
+            wrap_key(encryption.key, _TRIED)
         except JobError as error:
-            raise JobError(f"{tables.path}: labels.{name}.encryption.key: {error}") from None
+            raise JobError(f"{tables.path}: {where}.encryption.key: {error}") from None

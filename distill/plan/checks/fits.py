@@ -43,7 +43,7 @@ def _fit(tables: JobTables, name: str) -> Problems:
     yield from check_pretrained(tables, fit.model, f"{where}.model")
     yield from check_fit_stop(tables, name)
     yield from check_teachers(tables, name)
-    yield from check_private_fit(fit, where)
+    yield from check_private_fit(tables, name)
     if isinstance(fit.model, Eszsl):
         yield from check_descriptions(tables, name, fit.model)
     else:

@@ -16,7 +16,7 @@ from distill.plan.checks.structures import check_structure_labels
 from distill.plan.checks.views import check_views
 from distill.plan.tables import JobTables
 from distill.pools.formats.selection import ADDRESS_KEYS
-from distill.spec.labels import Fitted, Labels, Pooled, Structured, TopK
+from distill.spec.labels import Fitted, Labels, Merge, Pooled, Structured, TopK
 from distill.spec.labels import Value as ValueEncoding
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Pool
@@ -66,8 +66,26 @@ def _label_set(tables: JobTables, name: str) -> Problems:
     yield from check_votes(tables, name)
     yield from _values(tables, name)
     yield from check_views(tables, name)
+    yield from _in_plain_text(tables, labels, f"{where}.labeler")
     if isinstance(labels.labeler, Pooled):
         yield from _pooled(tables, labels.labeler, labels.over, f"{where}.labeler")
+
+
+def _in_plain_text(tables: JobTables, labels: Labels, where: str) -> Problems:
+    """Whether it would write plainly what other label sets have encrypted."""
+    if labels.encryption is not None:
+        return
+    sources: tuple[str, ...] = ()
+    if isinstance(labels.labeler, Merge):
+        sources = labels.labeler.own
+    elif isinstance(labels.labeler, Pooled):
+        sources = (labels.labeler.votes_of,)
+    for source in sources:
+        if tables.labels[source].encryption is not None:
+            yield (
+                f"{where}: labels.{source} is encrypted, and what is made of it would be plain. Give"
+                " this label set an `encryption` too."
+            )
 
 
 def _pooled(tables: JobTables, labeler: Pooled, pools: Sequence[str], where: str) -> Problems:

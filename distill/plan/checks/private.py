@@ -3,18 +3,31 @@ made."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import combinations
+
+from distill.models.losses.cross_entropy import CrossEntropy
 from distill.plan.checks.problems import Problems
+from distill.plan.held_out import fit_student
 from distill.plan.privacy import bare_pools
 from distill.plan.tables import JobTables
-from distill.spec.models import Fit, Training
+from distill.spec.models import Training
 from distill.spec.networks import FitModel
+from distill.spec.selections import selection_name
 from distill.spec.students import ClassBalance, ClusterBalance, Student
 
 
-def check_private_fit(fit: Fit, where: str) -> Problems:
-    """Yield why a fit cannot be trained privately as the job says."""
+def check_private_fit(tables: JobTables, name: str) -> Problems:
+    """Yield why `fit.<name>` cannot be trained privately as the job says."""
+    fit = tables.fit[name]
+    where = f"fit.{name}"
     if fit.training.private is None:
         return
+    yield from _chosen((fit.on,), f"{where}.on")
+    if fit.features is not None:
+        # what it learns is no matter here
+        as_student = fit_student(fit, CrossEntropy(kind="cross_entropy"))
+        yield from _seen_bare(tables, as_student, where)
     yield from _ways(fit.training, f"{where}.training")
     yield from _network(fit.model, f"{where}.model")
     if fit.early_stop is not None:
@@ -37,13 +50,9 @@ def check_private_student(tables: JobTables, student: Student, where: str) -> Pr
             yield from _network(head.model, f"{where}.heads.{name}.model")
     if student.early_stop is not None:
         yield _early_stop(f"{where}.early_stop")
-    bare = bare_pools(tables, student)
-    seen = sorted(bare & {tables.base_pool(pool) for pool in student.taught_on})
-    if seen:
-        yield (
-            f"{where}.training.private: hides rows of {seen}, which what it learns from has seen"
-            " without noise. Train that privately too, or learn from others."
-        )
+    yield from _chosen(student.taught_on, f"{where}.terms")
+    yield from _twice(tables, student, where)
+    yield from _seen_bare(tables, student, where)
     sources = {term.pool for term in student.terms}
     if len(sources) > 1:
         yield (
@@ -59,6 +68,34 @@ def check_private_student(tables: JobTables, student: Student, where: str) -> Pr
             )
         if not type(term.loss).__module__.startswith("distill.") or term.loss.kind == "custom":
             yield _own_loss(key)
+
+
+def _chosen(pools: Iterable[str], key: str) -> Problems:
+    for pool in pools:
+        if selection_name(pool) is not None:
+            yield (
+                f"{key}: {pool} was chosen by looking at all rows, so one row decides which others"
+                " teach, without noise. Learn from the pool itself."
+            )
+
+
+def _twice(tables: JobTables, student: Student, where: str) -> Problems:
+    for pool, other in combinations(student.taught_on, 2):
+        if tables.may_share_rows(pool, other):
+            yield (
+                f"{where}.on: pools.{pool} and pools.{other} may have the same rows, and `private`"
+                " hides each once. Leave one of them out."
+            )
+
+
+def _seen_bare(tables: JobTables, student: Student, where: str) -> Problems:
+    bare = bare_pools(tables, student)
+    seen = sorted(bare & {tables.base_pool(pool) for pool in student.taught_on})
+    if seen:
+        yield (
+            f"{where}.training.private: hides rows of {seen}, which what it learns from has seen"
+            " without noise. Train that privately too, or learn from others."
+        )
 
 
 def _own_loss(key: str) -> str:

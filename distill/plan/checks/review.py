@@ -36,3 +36,10 @@ def check_review(tables: JobTables) -> Problems:
             f"review.over = {review.over!r}: no label set of exclusive classes is over it."
             " Label it, or review another pool."
         )
+    for name in reviewed_labels(tables, review):
+        labels = tables.labels.get(name)
+        if labels is not None and labels.encryption is not None:
+            yield (
+                f"review.labels: labels.{name} is encrypted, and a review shows people its answers"
+                " in plain files. Name others."
+            )

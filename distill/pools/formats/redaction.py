@@ -21,18 +21,22 @@ import pyarrow.compute as pc
 from distill.core.errors import PoolError
 from distill.spec.privacy import Redact
 
-_EMAIL = r"[\p{L}\p{N}._%+'\-]+@[\p{L}\p{N}\-]+(?:\.[\p{L}\p{N}\-]+)+"
-_MANY_DIGITS = r"\d(?:\D{0,2}\d){6}"
+_EMAIL = r"[\p{L}\p{N}._%+'&!#$*?^{|}~\-]+@[\p{L}\p{N}\-]+(?:\.[\p{L}\p{N}\-]+)+"
+_MANY_DIGITS = r"\d(?:\D{0,4}\d){6}"
 """What a text has that may hold a number of a card or a telephone."""
-_DIGIT_GROUPS = re.compile(r"\d+(?:[ \-]\d+)*")
+_DASHES = "\\-\u2010-\u2015\u2212"
+# as texts that were typeset or copied from a table have them
+_DIGIT_GROUPS = re.compile(rf"\d+(?:[\s{_DASHES}]{{1,4}}\d+)*")
 _GROUP = re.compile(r"\d+")
 _CARD_DIGITS = range(13, 20)
 _MOST_GROUPS = 19
+# groups of digits have something between them: what could be divided in many ways is tried in all
+_BETWEEN = rf"(?:[./(){_DASHES}]|[^\S\n]){{1,4}}"
 _PHONE = re.compile(
     r"(?<![\w+])(?:"
-    r"(?:\+|00)[1-9]\d{0,2}(?:[ .\-/]{0,2}\(?\d{1,5}\)?){1,8}"  # +49 (171) 123-4567
-    r"|\(?0\d{1,5}\)?(?:[ .\-/]{0,2}\d{2,8}){1,5}"  # (0171) 123 4567
-    r"|\(?\d{3}\)?[ .\-]{1,2}\d{3}[ .\-]\d{4}"  # (555) 123-4567
+    rf"(?:\+|00)[1-9]\d{{0,14}}(?:{_BETWEEN}\d{{1,14}}){{0,8}}"  # +49 (171) 123-4567
+    rf"|\(?0\d{{1,14}}(?:{_BETWEEN}\d{{2,8}}){{0,5}}"  # (0171) 123 4567
+    rf"|(?:\(\d{{3}}\)|\d{{3}}(?!\d))(?:{_BETWEEN})?\d{{3}}{_BETWEEN}\d{{4}}"  # (555) 123-4567
     r")(?!\w)"
 )
 _PHONE_DIGITS = range(7, 16)
@@ -138,6 +142,15 @@ def _without_phones(text: str) -> str:
 
 def _without_phone(found: re.Match[str]) -> str:
     text = found.group()
-    digits = sum(letter.isdigit() for letter in text)
-    is_phone = digits in _PHONE_DIGITS and not _DATE.fullmatch(text)
-    return "[phone]" if is_phone else text
+    if _DATE.fullmatch(text):
+        return text
+    digits = 0
+    end = 0
+    # whole groups, so that a number behind a telephone's hides none
+    for group in _GROUP.finditer(text):
+        digits += len(group.group())
+        if digits >= _PHONE_DIGITS.stop:
+            break
+        if digits in _PHONE_DIGITS:
+            end = group.end()
+    return "[phone]" + text[end:].removeprefix(")") if end else text

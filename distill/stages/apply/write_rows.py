@@ -5,6 +5,9 @@
                                    _README.md              what it is, and how to read it
                                    _review/part-….jsonl    rows for people, where a cascade sends there
 
+With a key of `[apply.NAME]` the files are encrypted (`labels.encryption`); the manifest and the
+README, which name columns and classes alone, are not.
+
 The folder is named after what decides its content: the labels that are written. Each file is a
 function of its fragment's labels and is put whole, so whoever is killed leaves whole files, and
 going on writes only those that are missing. The manifest is written when all are there; until
@@ -30,6 +33,7 @@ from distill.core.failpoints import reach
 from distill.core.schema import seal, unseal
 from distill.engine.protocol import Engine
 from distill.labels.columns import label_schema
+from distill.labels.encryption import encryption_of, is_encrypted, read_encrypted
 from distill.labels.lease import make_once
 from distill.loader.label_rows import read_label_rows
 from distill.loader.sampler import Chunk
@@ -92,6 +96,14 @@ class _Task:
     addresses: tuple[str, ...]
     """Keys of the files that say which of its rows are sent on."""
     is_there: bool
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is in a file."""
+
+    rows: int
+    columns: tuple[str, ...]
 
 
 Written = tuple[FileRecord, ...]
@@ -187,7 +199,7 @@ def _write_fragment(step: WriteStep, task: _Task) -> Written:
     if task.is_there:
         return (_look_at(step, file, folder.read(file), task.fragment.rows),)
     table = _fragment_table(step, task)
-    content = _parquet(table)
+    content = _parquet(table, step.key)
     if step.sent is not None and step.sent.result.to == "review":
         _write_review(step, task, table)
     reach("apply.before_file")
@@ -197,7 +209,7 @@ def _write_fragment(step: WriteStep, task: _Task) -> Written:
 
 
 def _look_at(step: WriteStep, file: str, content: bytes, rows: int) -> FileRecord:
-    found = pq.read_metadata(pa.BufferReader(content)).num_rows
+    found = _look_into(step, file, content).rows
     if found != rows:
         raise StorageError(
             f"{step.folder}/{file} has {found:,} rows, where {rows:,} are due. Delete it, and run"
@@ -278,11 +290,16 @@ def _write_review(step: WriteStep, task: _Task, table: pa.Table) -> None:
 _NOT_REVIEWED = ("class", "probability", "probabilities", "answered_by", "rejected")
 
 
-def _parquet(table: pa.Table) -> bytes:
+def _parquet(table: pa.Table, key: str) -> bytes:
     sink = pa.BufferOutputStream()
     # without Arrow's own schema: plain types for every reader, and the same bytes
     with pq.ParquetWriter(
-        sink, table.schema, compression="zstd", store_schema=False, write_page_checksum=True
+        sink,
+        table.schema,
+        compression="zstd",
+        store_schema=False,
+        write_page_checksum=True,
+        encryption_properties=encryption_of(key) if key else None,
     ) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
@@ -291,7 +308,23 @@ def _parquet(table: pa.Table) -> bytes:
 def _schema(step: WriteStep) -> list[str]:
     """Names of the columns, as the first file has them."""
     content = open_storage(step.folder).read(_file(0))
-    return list(pq.read_schema(pa.BufferReader(content)).names)
+    return list(_look_into(step, _file(0), content).columns)
+
+
+def _look_into(step: WriteStep, file: str, content: bytes) -> _Found:
+    """What a file that was written has. Raises StorageError where it is plain and must not be, or
+    is under another key."""
+    where = f"{step.folder}/{file}"
+    if not step.key:
+        metadata = pq.read_metadata(pa.BufferReader(content))
+        return _Found(metadata.num_rows, tuple(metadata.schema.to_arrow_schema().names))
+    if not is_encrypted(content):
+        raise StorageError(
+            f"{where} is not encrypted, where the job says that it is. Delete it, and run the same"
+            " command again."
+        )
+    table = read_encrypted(content, where)
+    return _Found(table.num_rows, tuple(table.column_names))
 
 
 def _promise(result: CascadeResult) -> str:
@@ -327,6 +360,10 @@ def _readme(step: WriteStep, body: Mapping[str, Any]) -> str:
         lines.append(f"- order of `probabilities`: {', '.join(body['classes'])}")
     if step.sent is not None:
         lines.append(_promise(step.sent.result))
+    if step.key:
+        lines.append(
+            f"- encrypted (Parquet modular encryption): a reader needs the key `{step.key}`"
+        )
     lines += [
         "",
         "```",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from distill.core.privacy import NO_STATEMENT, PrivacyStatement
+from distill.core.privacy import NO_STATEMENT, PrivacyStatement, with_totals
 from distill.models.record import ModelRecord
 from distill.models.text_tokens import ModelTokens
 from distill.spec.pools import Features, ImageFeatures, TextFeatures, VectorFeatures
@@ -123,7 +123,8 @@ def _stopped_by(record: ModelRecord, pool: str) -> list[str]:
 
 def _privacy(record: ModelRecord) -> list[str]:
     """Return what is promised of the rows that taught."""
-    statements = [PrivacyStatement.from_json(each) for each in record.details.get("privacy", ())]
+    stored = [PrivacyStatement.from_json(each) for each in record.details.get("privacy", ())]
+    statements = with_totals(stored)
     if not statements:
         return [NO_STATEMENT]
     lines = [f"- {each.sentence}" for each in statements]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import operator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,8 @@ from distill.core.errors import PoolError
 from distill.engine.protocol import Engine
 from distill.plan.teachers import SplitStep
 from distill.pools.base_pool import base_pool
-from distill.pools.formats.options import with_mask
+from distill.pools.formats.masked import without_quotes
+from distill.pools.formats.options import format_name, with_mask
 from distill.pools.formats.registry import read_rows
 from distill.pools.formats.selection import ADDRESSES
 from distill.pools.inventory import Fragment, Inventory
@@ -60,7 +62,13 @@ class _Assign:
             files = open_storage(self.inventory.uri)
             # unmasked: only a hash's remainder is made of it
             format = with_mask(self.inventory.format, {})
-            batch = read_rows(files, shard.key, rows, [self.column], format=format, listed=shard.id)
+            where = files.url(shard.key)
+            is_private = format != self.inventory.format
+            # its errors would quote what the rules hide
+            with without_quotes(where, format_name(format)) if is_private else nullcontext():
+                batch = read_rows(
+                    files, shard.key, rows, [self.column], format=format, listed=shard.id
+                )
             names = [_name(value) for value in batch.table[self.column].to_pylist()]
         teachers = [NOBODY if name == "" else self._teacher(name) for name in names]
         return [_Assigned(shard.number, fragment.start, np.array(teachers, np.int64))]

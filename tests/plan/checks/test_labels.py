@@ -40,3 +40,32 @@ def test_a_teacher_of_one_class_teaches_that_all_rows_are_of_it(tmp_path):
         '{ kind = "custom", file = "mine.py" }',
         "labels.large.labeler: says exclusive classes [a], and one exclusive class is every row's",
     )
+
+
+SEALED = """
+    [labels.sealed]
+    labeler = { kind = "fitted", fit = "large" }
+    over = ["unlabelled", "test"]
+    format = "parquet"
+    encryption = { key = "env:SOME_KEY" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            '[labels.made]\nlabeler = { kind = "merge", of = ["labels.sealed", "labels.large"] }\n'
+            'over = ["test"]\n',
+            "labels.sealed is encrypted, and what is made of it would be plain",
+        ),
+        (
+            '[review]\nover = "test"\nlabels = ["sealed"]\n',
+            "labels.sealed is encrypted, and a review",
+        ),
+    ],
+)
+def test_encrypted_labels_are_written_plainly_by_another_way(tmp_path, more, message):
+    tiny_job(tmp_path, JOB + SEALED)
+    with pytest.raises(JobError, match=message):
+        tiny_job(tmp_path, JOB + SEALED + more)

@@ -55,6 +55,27 @@ WRONG = {
     ),
     "seen before": (TERM, TERM.replace("pools.private", "labels.large"), "without noise"),
     "both": ("epsilon = 3.0", "epsilon = 3.0, noise = 1.0", "one of `epsilon` and `noise`"),
+    "a selection": (
+        'on = "private"',
+        'on = "select.some"\n    training = { private = { epsilon = 3.0, delta = 1e-4 } }\n'
+        '    [select.some]\n    of = "pools.private"\n    by = { kind = "random" }\n    rows = 9',
+        "chosen by looking at all rows",
+    ),
+    "bare features of a fit": (
+        'on = "private"',
+        'on = "private"\n    training = { private = { epsilon = 3.0, delta = 1e-4 } }\n'
+        '    features = { kind = "labels", of = "labels.bare" }\n    [fit.bare]\n'
+        '    model = { kind = "linear" }\n    on = "private"\n    [labels.bare]\n'
+        '    labeler = { kind = "fitted", fit = "bare" }\n    over = ["private", "others"]\n',
+        "without noise",
+    ),
+    "the same rows twice": (
+        TERM,
+        'learns = "labels.twice"\n    loss = { kind = "kl" }\n    [pools.mended]\n    path = "mended"\n'
+        '    corrects = "pools.others"\n    target = "kind"\n    [labels.twice]\n'
+        '    labeler = { kind = "fitted", fit = "large" }\n    over = ["others", "mended"]\n',
+        "may have the same rows",
+    ),
     "teachers": (
         'on = "private"',
         'on = "private"\n    teachers = { count = 4 }\n'

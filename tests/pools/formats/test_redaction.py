@@ -17,7 +17,13 @@ def made(text, rule=ALL):
 
 @pytest.mark.parametrize(
     "address",
-    ["bob@example.org", "a.b+c_d%e@sub.exa-mple.co.uk", "O'Neil@x.ie", "müller@büro.de"],
+    [
+        "bob@example.org",
+        "a.b+c_d%e@sub.exa-mple.co.uk",
+        "O'Neil@x.ie",
+        "müller@büro.de",
+        "john&jane@x.org",
+    ],
 )
 def test_an_address_is_left(address):
     assert made(f"write to <{address}>, soon") == "write to <[email]>, soon"
@@ -34,6 +40,9 @@ def test_an_address_is_left(address):
         "(555) 123-4567",
         "555-123-4567",
         "+442071838750",
+        "+49\u00a0171\u202f1234567",  # as typesetting has it
+        "+49 - 171 - 1234567",
+        "(555)123-4567",
     ],
 )
 def test_a_telephone_number_is_left(number):
@@ -49,6 +58,9 @@ def test_a_telephone_number_is_left(number):
         "3782 822463 10005",  # 15 digits
         "4222222222222",  # 13
         "6304 0000 0000 0000 00",  # 18
+        "4111\u00a01111\u00a01111\u00a01111",
+        "4111   1111\t1111\n1111",
+        "4111\u20131111\u20131111\u20131111",
     ],
 )
 def test_a_card_is_left(number):
@@ -70,6 +82,10 @@ def test_a_card_is_left(number):
 )
 def test_what_is_none_of_them_is_taken_out(text):
     assert made(text) == text
+
+
+def test_numbers_behind_a_telephones_hide_it():
+    assert made("+49 171 1234567 2024 1234 5") == "[phone] 2024 1234 5"
 
 
 def test_own_expressions_come_after_those_that_take_a_part_of_them():
@@ -100,6 +116,8 @@ def test_an_expression_of_catastrophic_backtracking_holds_a_labelling_up(pattern
         "(0" * 50_000,
         "4111 " * 50_000,
         "a@" * 99_999,
+        f"+{'1' * 45}x " * 2_000,
+        f"(0{'1' * 45}x " * 2_000,
     ],
 )
 def test_a_hostile_text_holds_a_labelling_up(text):

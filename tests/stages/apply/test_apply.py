@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill.core.errors import ContractError, JobError, LimitError
+from distill.core.errors import ContractError, JobError, LimitError, StorageError
 from distill.labelers.network import NetworkLabeler
+from distill.labels.encryption import read_encrypted
 from distill.plan.load import load_job
 from distill.run import apply_student, export_students, label_pool, plan_cascades, train_students
 from tests.resolved import find_student
@@ -242,6 +243,44 @@ def test_damage_of_a_written_file_is_found(applying):
     assert [problem.endswith("is not what the manifest pins") for problem in again.problems] == [
         True
     ]
+
+
+def test_an_answer_lies_in_plain_text_where_a_key_is_given(applying, monkeypatch):
+    monkeypatch.setenv("APPLY_KEY", "q" * 43 + "=")
+    job = applying('[apply.small]\nencryption = { key = "env:APPLY_KEY" }\n')
+    there = {file for file in (job.folder / "runs").rglob("*") if file.is_file()}
+    found = applied(job, "small")
+    (first, *_) = found.files
+    content = Path(found.uri, first.file).read_bytes()
+    table = read_encrypted(content, first.file)
+    emails = table["email"].to_pylist()
+    written = {file for file in (job.folder / "runs").rglob("*") if file.is_file()} - there
+    assert not [file for file in written if emails[0].encode() in file.read_bytes()]
+    assert emails[:2] == ["0-0@example.org", "0-1@example.org"]
+    # another folder than that of plain answers, which are never taken for encrypted ones
+    monkeypatch.setenv("APPLY_KEY", "r" * 43 + "=")
+    with pytest.raises(StorageError, match="is not the one that this was encrypted with"):
+        read_encrypted(content, first.file)
+
+
+@pytest.mark.parametrize(
+    ("to", "encrypted", "message"),
+    [
+        ("review", "apply", "rows for people are written as plain"),
+        ("labels.teacher", "labels", "would be plain"),
+    ],
+)
+def test_a_cascade_writes_plainly_what_is_encrypted_elsewhere(applying, to, encrypted, message):
+    job = applying()
+    key = 'encryption = { key = "env:APPLY_KEY" }\n'
+    more = cascade(to=to)
+    tables = TABLES
+    if encrypted == "apply":
+        more += f"[apply.small]\n{key}"
+    else:
+        tables = TABLES.replace("[labels.teacher]", f'[labels.teacher]\nformat = "parquet"\n{key}')
+    with pytest.raises(JobError, match=message):
+        load_job(write_job(job.folder, tables + more))
 
 
 @pytest.mark.parametrize(

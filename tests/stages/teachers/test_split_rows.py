@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -94,3 +95,18 @@ def test_a_key_that_nobody_may_see_splits_nothing(tmp_path):
         file.read_bytes() for file in (tmp_path / "root").rglob("*") if file.is_file()
     )
     assert b"p59" not in stored
+
+
+def test_an_error_of_a_private_key_column_quotes_it(tmp_path, monkeypatch):
+    job = pate_job(tmp_path)
+    text = job.path.read_text("utf-8")
+    text = text.replace('path = "private"', 'path = "private"\nprivate = ["person"]')
+    job.path.write_text(text, "utf-8")
+
+    def damaged(*_, **__):
+        raise PoolError("row 3 holds CANARY-77")
+
+    monkeypatch.setattr("distill.stages.teachers.split_rows.read_rows", damaged)
+    with pytest.raises(PoolError, match="what stands there is not quoted") as raised:
+        split(load_job(job.path))
+    assert "CANARY" not in "".join(traceback.format_exception(raised.value))
