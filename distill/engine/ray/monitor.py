@@ -33,6 +33,8 @@ _POLL_SECONDS = 0.5
 _SILENT_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
 _JOIN_SECONDS = 5.0
+_INTERRUPT_SECONDS = 20.0
+"""Longer than an interrupt takes to be heard where one is: a group that starts is waited for."""
 
 log = logging.getLogger(__name__)
 
@@ -216,14 +218,21 @@ def _start(ray: Any) -> Any:
 
 
 class _Interrupt:
-    """Interrupts the main thread once, as Ctrl-C does: Ray Train ends its own wait by that alone."""
+    """Interrupts the main thread, as Ctrl-C does: Ray Train ends its own wait by that alone.
+
+    Time and again, since one may be lost: Ray puts its handler in place only when its controller is
+    there, whose end it then waits for; at the third it leaves at once (seen in 2.60: a driver on a
+    busy machine that heard one and waited for ever).
+    """
 
     def __init__(self) -> None:
         self.is_main = threading.current_thread() is threading.main_thread()
+        self.due = 0.0
 
     def __call__(self) -> None:
-        if self.is_main:
-            self.is_main = False
+        now = time.monotonic()
+        if self.is_main and now >= self.due:
+            self.due = now + _INTERRUPT_SECONDS
             # to the thread and not to the process: it is asleep in a lock
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 

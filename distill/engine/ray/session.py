@@ -85,7 +85,9 @@ def _require_same_stores(ray: Any) -> None:
 
 def is_connected() -> bool:
     """Return whether this process has a Ray, without importing it."""
-    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+    # another thread may be about to import it
+    is_initialized = getattr(sys.modules.get("ray"), "is_initialized", None)
+    return is_initialized is not None and bool(is_initialized())
 
 
 _metrics = RayMetrics(is_connected)

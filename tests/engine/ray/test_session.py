@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import logging
+import sys
+from types import ModuleType
 
 import pytest
 
-from distill.engine.ray.session import _as_ascii
+from distill.engine.ray.session import _as_ascii, is_connected
 from tests.command import run_code
 
 _NO_RAY = """
@@ -70,3 +72,8 @@ def test_a_sign_that_a_log_file_cannot_hold_is_a_traceback_at_the_terminal():
     record = logging.LogRecord("ray.data", logging.INFO, "", 0, "%s Dataset – done", ("✔",), None)
     assert _as_ascii(record)
     assert record.getMessage() == r"\u2714 Dataset \u2013 done"
+
+
+def test_an_observer_fails_while_another_thread_imports_ray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    assert not is_connected()
