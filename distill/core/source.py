@@ -24,6 +24,9 @@ from distill.core.neighbours import Neighbour, builtins_for, find_neighbours, ru
 # what the user's code raises: neither its sys.exit() nor its `raise GeneratorExit` is to end our
 # process or a generator of ours
 RAISED: tuple[type[BaseException], ...] = (Exception, SystemExit, GeneratorExit)
+# one file at a time: another thread would find a module that is half run, and `os._exit` replaced;
+# by one thread again and again, since a file may have others loaded
+_LOADING = threading.RLock()
 _OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib")
 """Beginnings of files whose lines are not the user's."""
 
@@ -81,6 +84,11 @@ class PythonFile:
 
 def _module(file: PythonFile, where: str) -> ModuleType:
     """The file as a module, run once a process."""
+    with _LOADING:
+        return _loaded(file, where)
+
+
+def _loaded(file: PythonFile, where: str) -> ModuleType:
     name = file.module_name
     if name in sys.modules:
         return sys.modules[name]

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -64,3 +65,12 @@ def test_a_file_that_ends_the_process_is_not_told(tmp_path, code, beside):
 def test_a_process_that_a_file_forks_goes_on_as_the_command(tmp_path):
     code = "import os\npid = os.fork()\nif not pid: os._exit(7)\nstatus = os.waitpid(pid, 0)[1]"
     assert PythonFile(str(tmp_path / "forks.py"), code).load("status") >> 8 == 7
+
+
+def test_a_second_thread_finds_a_file_half_run():
+    file = PythonFile("slow.py", "import time\ntime.sleep(0.2)\nclass Late:\n    pass\n")
+    leave = os._exit
+    with ThreadPoolExecutor(8) as threads:
+        found = {threads.submit(file.load, "Late") for _ in range(8)}
+    assert len({each.result() for each in found}) == 1
+    assert os._exit is leave
