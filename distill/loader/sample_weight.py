@@ -22,6 +22,14 @@ def balancing_weights(counts: npt.NDArray[np.int64], power: float) -> tuple[floa
     return tuple(weights.tolist())
 
 
+def group_balancing_weights(counts: npt.NDArray[np.int64], power: float) -> tuple[float, ...]:
+    """Return the same of groups, where those that no row has make no other's weight smaller."""
+    weights = np.zeros(len(counts))
+    used = np.flatnonzero(counts)
+    weights[used] = balancing_weights(counts[used], power)
+    return tuple(weights.tolist())
+
+
 def row_weights(
     soft: SoftLabels,
     spec: RowWeight,

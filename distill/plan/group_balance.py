@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from distill.labels.label_set import LabelSet
 from distill.loader.group_weights import GroupWeights, group_numbers
-from distill.loader.sample_weight import balancing_weights
+from distill.loader.sample_weight import group_balancing_weights
 from distill.plan.labelers import prepare_labels
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
@@ -28,11 +28,7 @@ def group_weights(
     _, contract = prepare_labels(workspace, spec.labels)
     sets = tuple(workspace.whole_labels(spec.labels, pool, contract) for pool in pools)
     counts = _joined([_counts(workspace, labels) for labels in sets])
-    # groups that no row has must not make the others' weights smaller
-    weights = np.zeros(len(counts))
-    used = np.flatnonzero(counts)
-    weights[used] = balancing_weights(counts[used], spec.power)
-    return GroupWeights(contract, sets, tuple(weights.tolist()))
+    return GroupWeights(contract, sets, group_balancing_weights(counts, spec.power))
 
 
 def _counts(workspace: Workspace, labels: LabelSet) -> Counts:

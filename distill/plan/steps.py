@@ -97,6 +97,8 @@ class TrainStep:
     """`students.NAME` or `fit.NAME`."""
     record: ModelRecord | None
     plan: TrainingPlan | None
+    teacher_of: str | None = None
+    """`fit.NAME`, of which it is one of several teachers."""
 
 
 @dataclass(frozen=True)

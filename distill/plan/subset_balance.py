@@ -17,7 +17,7 @@ from distill.labels.encoding import best_class
 from distill.loader.dataset import LabelColumn, TargetColumn
 from distill.loader.group_weights import group_numbers
 from distill.loader.label_rows import read_label_rows
-from distill.loader.sample_weight import balancing_weights
+from distill.loader.sample_weight import balancing_weights, group_balancing_weights
 from distill.loader.sampler import Chunk
 from distill.loader.subset import Subset
 from distill.spec.students import ClassBalance, ClusterBalance, Term
@@ -43,10 +43,8 @@ def balanced(subset: Subset, name: str, term: Term) -> Column:
             return group_numbers(read_label_rows(groups.sets[chunk.pool], chunk), groups.contract)
 
         counts = _count(subset, numbers, len(groups.weights))
-        used = np.flatnonzero(counts)
-        weights = np.zeros(len(counts))
-        weights[used] = balancing_weights(counts[used], rule.power)
-        return replace(column, groups=replace(groups, weights=tuple(weights.tolist())))
+        weights = group_balancing_weights(counts, rule.power)
+        return replace(column, groups=replace(groups, weights=weights))
     return column
 
 

@@ -103,12 +103,12 @@ def _teacher(whole: TrainingPlan, number: int, part: Inventory) -> TrainStep:
     name = f"{whole.key} teacher {number}"
     record = read_record(open_storage(uri))
     if record is not None:
-        return TrainStep(name, record, None)
+        return TrainStep(name, record, None, teacher_of=whole.key)
     (source,) = whole.sources
     own: Dataset = replace(source, inventories=(part,))
     pins = {f"{what}, part {number}": part.content for what in whole.taught_by}
     plan = replace(whole, name=name, folder=uri, sources=(own,), taught_by=pins)
-    return TrainStep(name, None, plan)
+    return TrainStep(name, None, plan, teacher_of=whole.key)
 
 
 def _parts(workspace: Workspace, name: str) -> Iterator[Inventory]:
@@ -124,8 +124,9 @@ def _parts(workspace: Workspace, name: str) -> Iterator[Inventory]:
     pool = workspace.pool(workspace.tables.fit[name].on)
     whole = _inventory(workspace.root, folder, found, pool)
     keys = whole.table["key"].to_pylist()
+    number_of = {key: number for number, key in enumerate(keys)}
     for files in found.files:
-        numbers = [keys.index(key) for key in files]
+        numbers = [number_of[key] for key in files]
         table = whole.table.take(pa.array(numbers))
         own = replace(whole, table=table, segments=1, segment_starts=(0,))
         yield replace(own, digest=own.content)

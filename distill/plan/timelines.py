@@ -20,6 +20,7 @@ from distill.core.errors import StorageError
 from distill.core.schema import seal, unseal
 from distill.core.timeline import RunRecord
 from distill.labels.parts import Part
+from distill.plan.former import former_objects
 from distill.storage.base import Storage
 
 log = logging.getLogger(__name__)
@@ -57,14 +58,7 @@ def read_records(root: Storage, job_name: str) -> list[RunRecord]:
 
 def former_records(root: Storage) -> list[tuple[str, int]]:
     """Return keys and sizes of all objects that a newer one of the same run stands for."""
-    newest: dict[str, tuple[str, int]] = {}
-    former = []
-    for meta in root.folder(FOLDER).list_objects():
-        run = meta.key.rpartition("/")[0]
-        if run in newest:
-            former.append(newest[run])
-        newest[run] = (f"{FOLDER}/{meta.key}", meta.size_bytes)
-    return former
+    return former_objects(root, FOLDER)
 
 
 def _newest(root: Storage, job_name: str) -> dict[str, str]:

@@ -119,8 +119,9 @@ class Driver:
         def train() -> list[Trained]:
             steps = self.plan.trained_fits(names)
             trained = self.train_steps(steps)
-            # teachers are one model together
-            return [each for each in trained if " teacher " not in each.name]
+            both = zip(steps, trained, strict=True)
+            # teachers are one model together, which is told where they are gathered
+            return [each for step, each in both if step.teacher_of is None]
 
         for split in self.plan.splits(names):
             with self.meter.step(f"fit.{split.name}") as begin:
@@ -296,6 +297,6 @@ def _shares(steps: Sequence[TrainStep], trained: Sequence[Trained]) -> Mapping[s
     for step, each in zip(steps, trained, strict=True):
         if each.now:
             details = each.record.details
-            name = step.name.partition(" teacher ")[0]
+            name = step.teacher_of or step.name
             shares[name] += details["seconds"] * details["workers"]
     return shares

@@ -9,6 +9,7 @@ from distill.core.account import StepSpent, add_up
 from distill.core.costs import CostPlan, StepActual, StepCost
 from distill.core.schema import seal, unseal
 from distill.plan.costs.ledger import price_of, read_spent, step_totals
+from distill.plan.former import former_objects
 from distill.plan.workspace import Workspace
 from distill.storage.base import Storage
 
@@ -39,14 +40,7 @@ def newest_costs(root: Storage, job_name: str) -> CostPlan | None:
 def former_costs(root: Storage) -> list[tuple[str, int]]:
     """Return keys and sizes of all plans that a newer one of the same job stands for: it has what
     they said of steps that are done."""
-    newest: dict[str, tuple[str, int]] = {}
-    former = []
-    for meta in root.folder(_FOLDER).list_objects():
-        job_name = meta.key.rpartition("/")[0]
-        if job_name in newest:
-            former.append(newest[job_name])
-        newest[job_name] = (f"{_FOLDER}/{meta.key}", meta.size_bytes)
-    return former
+    return former_objects(root, _FOLDER)
 
 
 def estimate_beside_actual(workspace: Workspace) -> tuple[StepActual, ...]:

@@ -9,6 +9,7 @@ promise of privacy that canaries refute is failed, whether the job has such a ru
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from distill.core.audit_results import (
     TITLES,
@@ -82,20 +83,13 @@ def _held(
     elif low > rule.limit:
         state, why = FAILED, ""
     half = max((high - low) / 2, 1e-6)
-    return RuleResult(
+    return replace(
+        _unknown(rule, subject.key, subject.name, rows, why),
         rule=f"{_words(rule)}, by {TITLES[attack.kind]}",
-        student=subject.key,
-        name=subject.name,
-        measure=_measure(rule),
-        slicing="",
-        value="",
-        rows=rows,
         found=found,
         low=low,
         high=high,
-        limit=rule.limit,
         state=state,
-        why=why,
         distance=(found - rule.limit) / half,
     )
 
