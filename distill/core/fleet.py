@@ -133,7 +133,7 @@ class Fleet:
         return Point(seconds=seconds, **{name: sums[name] for name in ("workers", *_SUMS)})
 
     def _spaced(self) -> list[Point]:
-        """Points at least a bin apart, so that a rate is over more than one commit."""
+        # points at least a bin apart, so that a rate is over more than one commit
         step = self.seconds / _BINS
         chosen: list[Point] = []
         points = self.points

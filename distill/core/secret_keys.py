@@ -143,7 +143,8 @@ def _decoded(text: str, where: str) -> bytes:
 
 
 def _masked(key: bytes, nonce: bytes, data_key: bytes) -> bytes:
-    """The data key under a one-time pad that key and nonce make; twice it is itself."""
+    """The data key under a one-time pad that key and nonce make."""
+    # masked twice, the key is itself again
     pad = hmac.digest(key, b"distill: wrap" + nonce, "sha256")
     if len(data_key) > len(pad):
         raise ValueError(f"a data key of {len(data_key)} bytes; at most {len(pad)} are wrapped")

@@ -115,12 +115,10 @@ def _loaded(file: PythonFile, where: str) -> ModuleType:
 
 @contextmanager
 def _exits_raised() -> Iterator[None]:
-    """Have `os._exit` raise SystemExit here, so that it can be told.
-
-    A process of its own for the first import would find crashes of libraries too, but imports all
-    that the file does twice: a second for torch, of each command. The line of a crash is told by
-    faulthandler.
-    """
+    """Have `os._exit` raise SystemExit here, so that it can be told."""
+    # a process of its own for the first import would find crashes of libraries too, but imports
+    # all that the file does twice: a second for torch, of each command. The line of a crash is
+    # told by faulthandler.
     leave = os._exit
     here = (os.getpid(), threading.get_ident())
 

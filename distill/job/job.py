@@ -175,8 +175,7 @@ class Job(Table):
         return [each for each in self.variants if each.student in names or each.name in names]
 
     def _shared_pools(self, student: Student) -> tuple[str, ...]:
-        """The pools that all label sets of a student cover, but those that it is judged or stopped
-        by; of a student without label sets those of its targets."""
+        """The pools that all label sets of a student cover, but those that judge or stop it."""
         covered = [
             set(self.labels[term.label_set].over)
             for term in student.terms
@@ -186,6 +185,7 @@ class Job(Table):
         if covered and seen is not None and seen.label_set in self.labels:
             covered.append(set(self.labels[seen.label_set].over))
         if not covered:
+            # of a student without label sets: where its targets stand
             shared = {str(term.pool) for term in student.terms}
         else:
             shared = set.intersection(*covered)

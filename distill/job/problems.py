@@ -91,8 +91,8 @@ def _has_within(outer: Location, locations: list[Location]) -> bool:
 
 
 def _key(location: Location, tables: Any) -> str:
-    """Return a location as the file has it: pydantic adds the tag of a chosen alternative, which is
-    no key."""
+    """Return a location as the file has it."""
+    # pydantic adds the tag of a chosen alternative, which is no key
     keys = []
     for position, part in enumerate(location):
         is_last = position == len(location) - 1

@@ -133,8 +133,8 @@ def _changed(student: Student, changes: Mapping[str, Scalar], where: str) -> Stu
 
 
 def _leave_words_unsaid(student: Student, changed: Student) -> None:
-    """Have a variant say what a word is only where its student does: what was trained before that
-    was a key is found by its being left out (`plan.identity`)."""
+    """Have a variant say what a word is only where its student does."""
+    # what was trained before that was a key is found by its being left out (`plan.identity`)
     pairs: list[tuple[Network | None, Network | None]] = [(student.model, changed.model)]
     pairs += [(head.model, changed.heads[name].model) for name, head in student.heads.items()]
     for before, after in pairs:

@@ -126,7 +126,7 @@ def _items(count: int) -> str:
 
 
 def _is_bare(text: str) -> bool:
-    """Whether a text would be a number or a truth without its quotes."""
+    # whether a text would be a number or a truth without its quotes
     if text in ("true", "false"):
         return True
     try:

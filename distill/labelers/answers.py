@@ -229,7 +229,8 @@ def _is_array(row: Any) -> bool:
 
 
 def _filled(masked: np.ma.MaskedArray[Any, Any]) -> Array:
-    """NaN where the mask is: what lies under it is not meant."""
+    """NaN where the mask is."""
+    # what lies under it is not meant
     if masked.dtype.kind not in "biuf" and not masked.dtype.name.startswith("bfloat"):
         return np.asarray(masked.data)
     wide = np.asarray(masked.data, np.float64)

@@ -69,8 +69,8 @@ class Encoder:
 
 
 def _refuse_code(folder: Path) -> None:
-    """Refuse a folder whose model would run code: it names the classes of its modules, and only the
-    library's own are made. Raises LabelerError."""
+    """Refuse a folder whose model would run code. Raises LabelerError."""
+    # it names the classes of its modules, and only the library's own are made
     listed = folder / "modules.json"
     if not listed.is_file():
         raise LabelerError(

@@ -86,7 +86,7 @@ class EnsembleLabeler:
         return Predictions(*joined)
 
     def _blocks(self, rows: int) -> Iterator[slice]:
-        """Cut rows so that all members' outputs of a block are `_BLOCK_NUMBERS`."""
+        # cut rows so that all members' outputs of a block are `_BLOCK_NUMBERS`
         numbers = len(self.members) * self.width
         step = max(1, _BLOCK_NUMBERS // numbers)
         for start in range(0, rows, step):
@@ -133,7 +133,7 @@ def _exclusive_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
 
 
 def _independent_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
-    """The last axis of 2 is yes and no: log p and log (1 − p)."""
+    # the last axis of 2 is yes and no: log p and log (1 − p)
     both_MBC2 = np.stack([logits_MBC, -logits_MBC], axis=-1)
     log_p_MBC2 = -np.logaddexp(0, -both_MBC2)
     log_shares_M = np.log(shares_M)

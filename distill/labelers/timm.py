@@ -196,8 +196,8 @@ def _read_config(file: Path) -> Mapping[str, Any]:
 
 
 def _input_size(config: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Channels, height and width that the model takes: its arguments go before its images of
-    old."""
+    """Channels, height and width that the model takes."""
+    # the model's arguments go before what it was trained on
     channels, height, width = timm_config(config).get("input_size") or (3, 224, 224)
     arguments = config.get("model_args") or {}
     size = arguments.get("img_size") or (height, width)

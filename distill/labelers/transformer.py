@@ -63,7 +63,8 @@ class SequenceModel:
         self._tell_padding()
 
     def _tell_padding(self) -> None:
-        """Let a decoder know its padding, whose last token before it is the one that counts."""
+        """Let a decoder know its padding."""
+        # the last token before the padding is the one that counts
         config = self.model.config.get_text_config()
         if getattr(config, "pad_token_id", None) is None:
             # without padding a token that no text has, so that the last one counts
@@ -102,7 +103,8 @@ class SequenceModel:
         return outputs
 
     def _tensors(self, batch: Tokens) -> Mapping[str, Any]:
-        """Return a batch as tensors, padded; without padding its rows are of one length."""
+        """Return a batch as tensors, padded."""
+        # without padding its rows are of one length
         import torch
 
         if self.pads:

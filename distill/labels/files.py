@@ -127,7 +127,8 @@ def _write_arrow(table: pa.Table, sink: pa.BufferOutputStream) -> None:
 
 
 def _require_plain_types(content: bytes, contract: Contract, where: str) -> None:
-    """Refuse extension types without asking Arrow, which would execute what deserialises them."""
+    """Refuse extension types without asking Arrow."""
+    # Arrow would execute what deserialises them
     offset, foreign = _FOOTERS[contract.format]
     size = int.from_bytes(content[-offset:][:4], "little")
     footer = content[-offset - size :]
@@ -139,7 +140,8 @@ def _require_plain_types(content: bytes, contract: Contract, where: str) -> None
 
 
 def _require_encrypted(content: bytes, where: str) -> None:
-    """Refuse a plain file in place of an encrypted one, which anybody may have put there."""
+    """Refuse a plain file in place of an encrypted one."""
+    # anybody who can write there may have put the plain one
     if not is_encrypted(content):
         raise StorageError(
             f"{where} is not encrypted, where its contract says that it is. Restore it from a copy."

@@ -265,8 +265,8 @@ def _machine() -> str:
 
 
 def _start_time(pid: int) -> str | None:
-    """When a process was started; None where it is gone. A number that was given out again starts
-    at another time."""
+    """When a process was started; None where it is gone."""
+    # a number that was given out again starts at another time
     if not Path("/proc/self").exists():
         return _running(pid)
     try:

@@ -111,7 +111,8 @@ def _from_environment(text: str, count: int | None, environment: Mapping[str, st
 
 
 def _slurm_position(text: str, number: int, environment: Mapping[str, str]) -> int:
-    """The position in a job array, which may begin anywhere and go by steps."""
+    """The position in a job array."""
+    # an array may begin anywhere and go by steps
     first = _number(text, "SLURM_ARRAY_TASK_MIN", environment, "0")
     step = _number(text, "SLURM_ARRAY_TASK_STEP", environment, "1")
     return (number - first) // max(step, 1)

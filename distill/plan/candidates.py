@@ -187,8 +187,8 @@ def _head(
 def _taught_by(
     student: Student, record: ModelRecord, head: str, judged: Sequence[str]
 ) -> tuple[str, ...]:
-    """The terms of a head; of one on the trunk, those of hints on it too, since they teach it and
-    stand nowhere else."""
+    """The terms of a head; of one on the trunk, those of hints on it too."""
+    # hints teach the trunk, and stand in no other candidate's terms
     own_network = {name for name, head in student.heads.items() if head.model is not None}
     on_trunk = set(student.head_names) - own_network
     counted = {head}

@@ -91,8 +91,8 @@ def _powered_plan(
 def _more(
     tables: JobTables, found: Sequence[Slicing], powered: PoweredPlan | None
 ) -> dict[str, Any]:
-    """What a job says of its evaluation beside pool and teacher, with what pins it; nothing of one
-    that says nothing."""
+    """What a job says of its evaluation beside pool and teacher, with what pins it."""
+    # a job that says nothing keeps the digest that it had
     assert tables.evaluate is not None
     more = tables.evaluate.model_dump(mode="json", exclude={"on", "teacher"}, exclude_defaults=True)
     if tables.gate is not None:
@@ -132,7 +132,8 @@ def _evaluation_identity(
     teacher: str | None,
     more: Mapping[str, Any] | None = None,
 ) -> str:
-    """Digest of what is judged: a finished evaluation is found again by it."""
+    """Digest of what is judged."""
+    # a finished evaluation is found again by it
     judged = [
         [candidate.method.key, candidate.pin, asdict(candidate.method.outputs)]
         for candidate in candidates

@@ -58,8 +58,8 @@ def fit_folder(workspace: Workspace, name: str) -> Storage:
 
 
 def _finished(folder: Storage, before: Storage) -> Storage:
-    """Return the folder of before where a model was finished there and none was since: what is
-    trained stays."""
+    """Return the folder of before where a model was finished there and none was since."""
+    # what was trained under a former digest stays
     if read_record(folder) is None and read_record(before) is not None:
         return before
     return folder

@@ -20,7 +20,8 @@ def companions_of(tables: JobTables, name: str) -> list[str]:
 
 
 def _pass_of(tables: JobTables, name: str) -> tuple[object, ...] | None:
-    """What label sets of one pass have alike; None where a pass answers one alone."""
+    """What label sets of one pass have alike."""
+    # None where a pass answers one label set alone
     labels = tables.labels[name]
     kind = labels.labeler
     if not isinstance(kind, ModelLabelerKind):

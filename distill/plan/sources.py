@@ -23,7 +23,6 @@ class JobSources(JobNames):
 
     @cached_property
     def _sources(self) -> dict[Path, PythonFile]:
-        """Those that were read."""
         return {}
 
     def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:

@@ -86,7 +86,8 @@ def _first_values(
 
 
 def _is_same(value: object, text: str | None) -> bool:
-    """Whether a value is what a path says, as text or as a number: `01` and 1 are one month."""
+    """Whether a value is what a path says, as text or as a number."""
+    # `01` and 1 are one month
     if text is None:
         return False
     if str(value).lower() == text.lower():

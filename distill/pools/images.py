@@ -133,8 +133,8 @@ def _fixed_size(kind: pa.DataType) -> int | None:
 
 
 def _any_size(kind: pa.DataType, features: ImageFeatures) -> ImageFeatures:
-    """`features` whose size suits any column: in a shard of another size, each row is rejected by
-    name."""
+    """`features` whose size suits any column."""
+    # each row of a shard of another size is then rejected by name
     size = _fixed_size(kind)
     if _is_encoded(kind, features) or not size:
         return features

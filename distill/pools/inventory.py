@@ -231,8 +231,8 @@ def segment_key(number: int) -> str:
 
 
 def _require_order(tables: list[pa.Table], where: str) -> None:
-    """Refuse a newest segment that does not follow those before it: each is written by one who has
-    read them."""
+    """Refuse a newest segment that does not follow those before it."""
+    # a segment is written by one who has read those before
     newest = tables[-1]
     numbers = newest["number"].to_numpy()
     start = sum(map(len, tables[:-1]))

@@ -102,7 +102,8 @@ def _is_same(subsampling: str, progressive: bool, scale: int) -> bool:
 
 
 def _tried_jpeg(subsampling: str, progressive: bool) -> bytes:
-    """A coloured image with edges and noise, so that every part of a decoder has to do with it."""
+    """A coloured image with edges and noise."""
+    # colours, edges and noise keep every part of a decoder busy
     width, height = _TRIED_SIZE
     noise = np.random.default_rng(0).integers(0, 96, (height, width, 3))
     stripes = 150 * (np.arange(width) // 7 % 2)[None, :, None]

@@ -192,8 +192,8 @@ def _lists_of(
 def _other_shapes(
     shapes: Shapes, fits: Mask, usual: tuple[int, ...], name: str, rejected: Rejected
 ) -> Mask:
-    """Which of the rows that `fits` marks have other sides than are usual; they are rejected: 2 × 3
-    numbers are not in the order of 3 × 2."""
+    """Which of the rows that `fits` marks have other sides than are usual; they are rejected."""
+    # 2 × 3 numbers are not in the order of 3 × 2
     if not usual:
         return np.zeros(len(shapes), np.bool_)
     wrong: Mask = fits & (shapes != usual).any(axis=1)

@@ -55,7 +55,8 @@ class RowCache(Generic[Value]):
             return slot.value
 
     def _drop(self) -> None:
-        """Forget the oldest beyond the limit; who uses one keeps it alive."""
+        """Forget the oldest beyond the limit."""
+        # a thread that uses one keeps it alive
         with self._lock:
             total = sum(slot.bytes for slot in self._slots.values())
             # the one that is used now stays, however large it is

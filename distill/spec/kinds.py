@@ -134,8 +134,8 @@ def _register(cls: type[Kind], kind: str) -> None:
 
 
 def _is_loaded(cls: type[Kind]) -> bool:
-    """Whether its module still has it: a plugin's file that was edited is loaded anew, and its
-    former classes give way."""
+    """Whether its module still has it."""
+    # a plugin's file that was edited is loaded anew, and its former classes give way
     module = sys.modules.get(cls.__module__)
     return getattr(module, cls.__name__, None) is cls
 

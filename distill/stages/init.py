@@ -173,7 +173,8 @@ def _models(features: dict[str, object]) -> dict[str, str]:
 
 
 def _image_shape(column: pa.ChunkedArray) -> dict[str, object]:
-    """Return the shape of the first image; the others are brought to it where they differ."""
+    """Return the shape of the first image."""
+    # images of other shapes are brought to it
     shapes = [encoded_shape(image) for image in column.drop_null().to_pylist()]
     known = list(dict.fromkeys(filter(None, shapes)))
     resize = {"resize": "bilinear"} if len(known) > 1 else {}
@@ -181,7 +182,6 @@ def _image_shape(column: pa.ChunkedArray) -> dict[str, object]:
 
 
 def _toml(table: dict[str, object]) -> str:
-    """Return an inline table."""
     items = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
     return f"{{ {', '.join(items)} }}"
 
@@ -199,7 +199,6 @@ def _is_image(column: pa.ChunkedArray) -> bool:
 
 
 def _mean_words(column: pa.ChunkedArray) -> float:
-    """Return the words of a text, on the average."""
     words = [len(text.split()) for text in column.to_pylist() if text]
     return sum(words) / max(len(words), 1)
 

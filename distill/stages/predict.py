@@ -224,15 +224,16 @@ def _columns_to_read(student: ExportedStudent, names: Sequence[str]) -> list[str
 
 
 def _part_rows(student: ExportedStudent) -> int:
-    """Return how many rows are computed at once: a network's layers take memory of each."""
+    """Return how many rows are computed at once."""
+    # a network's layers take memory of each
     return max(1, min(_PART_ROWS, _PART_NUMBERS // max(1, student.record.in_features)))
 
 
 def _parts(
     files: Storage, key: str, format: str, columns: Sequence[str], rows: int, *, part_rows: int
 ) -> Iterator[tuple[int, RowBatch]]:
-    """Yield all rows of a file, each decoded once, behind the number of a part's first. A file
-    without rows is one part, which has columns too."""
+    """Yield all rows of a file, each decoded once, behind the number of a part's first."""
+    # a file without rows is one part, which has columns too
     if not rows:
         yield 0, read_rows(files, key, range(0), columns, format=format)
         return
@@ -285,7 +286,6 @@ def _outputs(student: ExportedStudent, batch: RowBatch, where: str) -> tuple[_Ou
 def _columns(
     outputs: npt.NDArray[np.float64], meaning: Outputs, is_rejected: npt.NDArray[np.bool_]
 ) -> tuple[pa.Array, ...]:
-    """Return the columns of a head, as `column_names` has them."""
     if meaning.kind == "value":
         if outputs.shape[1] == 1:
             return (pa.array(outputs[:, 0], mask=is_rejected),)
@@ -306,7 +306,7 @@ def _columns(
 def _lists(
     values: list[list[Any]], is_rejected: npt.NDArray[np.bool_], kind: pa.DataType
 ) -> pa.Array:
-    """Return lists of `kind`, also where every row is rejected: all parts of a file have one
-    schema."""
+    """Return lists of `kind`, also where every row is rejected."""
+    # all parts of a file have one schema
     kept = [None if bad else each for each, bad in zip(values, is_rejected, strict=True)]
     return pa.array(kept, pa.list_(kind))

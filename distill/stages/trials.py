@@ -103,7 +103,8 @@ def _step(network: MultiHead, trial: NetworkTrial) -> Callable[[], None]:
 
 
 def _inputs(network: MultiHead, trial: NetworkTrial, rows: int) -> Tensor:
-    """Random rows as the network sees them; where it reads tokens, those of the pool's texts."""
+    """Random rows as the network sees them."""
+    # where it reads tokens, those of the pool's texts
     import torch
 
     if network.tokens is not None:

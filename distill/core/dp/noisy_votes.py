@@ -103,7 +103,7 @@ def _gaps(votes: Double) -> Double:
 
 
 def _at_most_chance(log_each: Double, classes: int) -> Double:
-    """The union bound, and no more than what an argmax of noise alone has."""
+    # the union bound, and no more than what an argmax of noise alone has
     union = np.logaddexp.reduce(log_each, axis=1)
     at_most: Double = np.minimum(union, math.log(1 - 1 / classes))
     return at_most

@@ -157,7 +157,6 @@ class Holdout:
         return [Score(split.pair, loss, count)]
 
     def _counts(self, target: Numbers, unseen_class: Mask) -> Double:
-        """`Score.count` of rows of these classes."""
         unseen = unseen_class[target]
         weights = self.weights[target]
         seen_rows = weights[~unseen].sum()

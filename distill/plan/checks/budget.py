@@ -42,5 +42,5 @@ def worker_kinds(tables: JobTables) -> Iterator[tuple[str, WorkerKind]]:
 
 
 def _surely(gpus: Gpus) -> float:
-    """ "auto" may be none."""
+    # "auto" may be none
     return 0.0 if gpus == "auto" else float(gpus)

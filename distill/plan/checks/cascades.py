@@ -79,7 +79,8 @@ def _labelled(tables: JobTables, pool: str, where: str) -> Problems:
 
 
 def _unseen(tables: JobTables, student: str, pool: str, where: str) -> Problems:
-    """Whether a student has not learned from rows: there it is surer than elsewhere."""
+    """Whether a student has not learned from rows."""
+    # on rows that taught it a student is surer than elsewhere
     spec = tables.students.get(student)
     if spec is None:
         return

@@ -155,7 +155,8 @@ def _keys(tables: JobTables, labels: Labels, where: str) -> Problems:
 
 
 def _own_keys(pool: Pool) -> tuple[str, ...]:
-    """The keys that the job names; an address is told of rows of any pool."""
+    """The keys that the job names."""
+    # an address is told of rows of any pool
     return tuple(key for key in pool.keys if key not in ADDRESS_KEYS)
 
 

@@ -32,7 +32,8 @@ def check_pool_files(workspace: Workspace) -> None:
 
 
 def _check(workspace: Workspace, name: str) -> None:
-    """Look at one pool, once: a finished job opens no input. Raises PoolError."""
+    """Look at one pool, once. Raises PoolError."""
+    # a finished job opens no input
     pool = workspace.pool(name)
     spec = pool.spec.model_dump(mode="json", include={"features", "target", "keys", "format"})
     outputs = workspace.tables.pool_outputs(name)
@@ -63,7 +64,8 @@ def _look(workspace: Workspace, pool: OpenPool) -> None:
 
 
 def _tell_unknown(pool: OpenPool, where: str) -> None:
-    """Warn of private columns that are not there: one that is misspelt protects nothing."""
+    """Warn of private columns that are not there."""
+    # one that is misspelt protects nothing
     unknown = sorted(set(pool.spec.private).difference(pool.unmasked_schema.names))
     # addresses know no private column, whatever their pool has
     if unknown and pool.spec.format != SelectionShard.name:

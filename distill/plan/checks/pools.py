@@ -76,7 +76,8 @@ def _maker(tables: JobTables, name: str) -> Problems:
 
 
 def _shared_files(tables: JobTables, name: str) -> Problems:
-    """Compare a pool with those before it, so that each pair is named once."""
+    """Compare a pool with those before it."""
+    # with those before it alone, so that each pair is named once
     uri = tables.pool_uri(name)
     path = f"pools.{name}.path = {uri!r}"
     for other in tables.pools:

@@ -122,7 +122,8 @@ def _dollars(prices: Prices, cpus: float, gpus: float) -> float | None:
 
 
 def _union_seconds(runs: Sequence[RunSpent]) -> float:
-    """Seconds in which at least one run was at work: drivers of parts work at the same time."""
+    """Seconds in which at least one run was at work."""
+    # drivers of parts work at the same time
     total = 0.0
     covered = 0.0
     for run in sorted(runs, key=lambda each: each.began):

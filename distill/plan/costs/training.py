@@ -141,8 +141,8 @@ def _training_cost(
 
 
 def _rows_and_steps(setting: Setting, student: Student) -> tuple[int, int]:
-    """Rows that all steps together see, and how many steps there are: about as many, since lanes do
-    not end together."""
+    """Rows that all steps together see, and how many steps there are."""
+    # about as many: lanes do not end together
     first, *others = pool_groups(student)
     rows = sum(map(setting.workspace.pool_rows, first))
     lanes = student.training.lanes
@@ -153,8 +153,8 @@ def _rows_and_steps(setting: Setting, student: Student) -> tuple[int, int]:
 
 
 def _with_size(setting: Setting, cost: StepCost, student: Student, where: str) -> StepCost:
-    """The cost with the bytes that the model takes, in memory and stored; they are known where it
-    was tried."""
+    """The cost with the bytes that the model takes, in memory and stored."""
+    # bytes are known where the network was tried
     weights = setting.tried.parameters.get(cost.step)
     if weights is None:
         return cost

@@ -177,7 +177,8 @@ class _Stream(_Form):
         return read
 
     def _read_through(self) -> list[pa.RecordBatch]:
-        """All batches: those of dictionaries mean something only behind what came before them."""
+        """All batches."""
+        # those of dictionaries mean something only behind what came before them
         return list(self._open())
 
     def _open(self) -> pa.RecordBatchStreamReader:

@@ -116,7 +116,8 @@ class CsvShard(ShardFile):
         return names
 
     def _require_quotes(self, columns: int) -> None:
-        """Refuse a header whose quotes are wrong: rows behind it may be lost in its names."""
+        """Refuse a header whose quotes are wrong."""
+        # rows behind it may be lost in its names
         damage = header_damage(self._content, self._marks, columns) if self._marks.quote else ""
         if damage:
             raise PoolError(
@@ -202,7 +203,8 @@ class CsvShard(ShardFile):
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Bytes seen as text, unchecked: `open.plain_columns` rejects what is no UTF-8."""
+    """Bytes seen as text, unchecked."""
+    # `open.plain_columns` rejects what is no UTF-8
     chunks = [chunk.view(pa.string()) for chunk in column.chunks]
     return pa.chunked_array(chunks, pa.string())
 

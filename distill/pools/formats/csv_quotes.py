@@ -107,7 +107,9 @@ def header_damage(content: bytes, marks: CsvMarks, columns: int) -> str:
 
 def _is_strict(letters: Letters, marks: CsvMarks) -> bool:
     """Whether every other quote stands at the begin of a cell, and those between at the end of one,
-    or beside the next: a doubled quote ends and begins one."""
+    or beside the next.
+    """
+    # a doubled quote ends and begins one
     is_border = np.zeros(256, np.bool_)
     is_border[list(marks.delimiter + marks.quote + _NEWLINES)] = True
     before = 0
@@ -124,7 +126,8 @@ def _is_strict(letters: Letters, marks: CsvMarks) -> bool:
 
 
 def _quotes(letters: Letters, part: slice, marks: CsvMarks) -> Numbers:
-    """Where quotes are in a part that are not escaped: there is no odd number of escapes before."""
+    """Where quotes are in a part that are not escaped."""
+    # there is no odd number of escapes before
     quotes = np.flatnonzero(letters[part] == ord(marks.quote)) + (part.start or 0)
     if not marks.escape:
         return quotes
@@ -197,7 +200,9 @@ def _rows_with_quotes(
     content: bytes, letters: Letters, newlines: Numbers, marks: CsvMarks, columns: int
 ) -> tuple[dict[int, str], Numbers]:
     """What is wrong with each row that has a quoted cell, by where it begins; and where all rows
-    end. Lines between such rows have no quoted cell, so each is a row."""
+    end.
+    """
+    # lines between such rows have no quoted cell, so each is a row
     quotes = _quotes(letters, slice(0, None), marks)
     before = letters[np.maximum(quotes - 1, 0)]
     is_border = np.isin(before, list(marks.delimiter + _NEWLINES)) | (quotes == 0)
@@ -246,14 +251,13 @@ def _stray_message(content: bytes, cell: re.Match[bytes]) -> str:
 def _holds_rows(
     content: bytes, cell: re.Match[bytes], start: int, marks: CsvMarks, columns: int
 ) -> bool:
-    """Whether lines within a cell are likely to be rows: one has as many cells and the quotes
-    within are no pairs; or the first and the last have as many cells, and both the row and a line
-    begin with a number or a date; or all lines have as many cells.
-
-    Of two columns the last tells little, since a line of text has one comma often: all must begin
-    with a word of ASCII too, as a key is, and be two lines or have keys that look alike (`doc-17`).
-    A delimiter with a space behind it is taken for a comma of text, unless the first line has one.
-    """
+    """Whether lines within a cell are likely to be rows."""
+    # one has as many cells and the quotes within are no pairs; or the first and the last have as
+    # many cells, and both the row and a line begin with a number or a date; or all lines have as
+    # many cells. Of two columns the last tells little, since a line of text has one comma often:
+    # all must begin with a word of ASCII too, as a key is, and be two lines or have keys that
+    # look alike (`doc-17`). A delimiter with a space behind it is taken for a comma of text,
+    # unless the first line has one.
     if columns < 2:
         return False
     line, *inner = _lines_around(content, cell, start)

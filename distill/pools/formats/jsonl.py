@@ -170,8 +170,8 @@ class JsonlShard(ShardFile):
 
 
 def _as_type(value: Any, kind: pa.DataType) -> Any:
-    """`value` as `pa.array` takes it for a column of `kind`; it takes no integer beyond 2**53 for a
-    float."""
+    """`value` as `pa.array` takes it for a column of `kind`."""
+    # it takes no integer beyond 2**53 for a float
     if isinstance(value, list):
         return [_as_type(item, kind.value_type) for item in value]
     if value is None or isinstance(value, str):
@@ -242,8 +242,8 @@ def _parsed(line: bytes) -> Any:
 
 
 def _is_object(line: bytes) -> bool:
-    """Lines that begin and end so cannot share an object, so as many objects as lines are one a
-    line."""
+    # an object cannot span lines that begin and end so: as many objects as lines are one a
+    # line
     stripped = line.strip(_BLANK)
     return stripped.startswith(b"{") and stripped.endswith(b"}")
 

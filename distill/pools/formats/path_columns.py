@@ -92,8 +92,8 @@ class PathShard(ShardFile):
         return range(sum(self._footer.row_groups))[rows.start : rows.stop]
 
     def _path_alone(self, rows: range, columns: Sequence[str]) -> RowBatch:
-        """Rows of nothing but the path's columns: none of the file is read for them, since any
-        could be private."""
+        """Rows of nothing but the path's columns."""
+        # nothing of the file is read for them: any of its columns could be private
         values = [pa.scalar(self._columns[name], pa.string()) for name in columns]
         arrays = [pa.repeat(value, len(rows)) for value in values]
         return RowBatch(pa.table(arrays, list(columns)))

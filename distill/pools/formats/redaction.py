@@ -90,8 +90,8 @@ def _without_cards(text: str) -> str:
 
 
 def _without_cards_in(run: re.Match[str]) -> str:
-    """A run of groups of digits without those that are cards: whole groups, so that a number beside
-    a card hides none."""
+    """A run of groups of digits without those that are cards."""
+    # whole groups, so that a number beside a card hides none
     text = run.group()
     parts = []
     stop = 0

@@ -86,7 +86,8 @@ def _formats_by_ending() -> dict[str, str]:
 
 @functools.lru_cache(maxsize=16)
 def _longest_first(formats: tuple[type[ShardFile], ...]) -> dict[str, str]:
-    """Names of formats by ending, the longest ending first; sorted once, not for each file."""
+    """Names of formats by ending, the longest ending first."""
+    # sorted once, and not for each file
     found = [(ending, each.name) for each in formats for ending in each.all_endings()]
     found.sort(key=lambda pair: len(pair[0]), reverse=True)
     return dict(found)

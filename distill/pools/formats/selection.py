@@ -281,8 +281,9 @@ class SelectionShard(ShardFile):
                     yield run, part
 
     def _read_run(self, run: _Run, columns: list[str], part_rows: int) -> Iterator[_Picked]:
-        """The rows of a run, in order, in parts. The last part is given when the shard is known to
-        be the one that was chosen from: nobody asks after it. Raises PoolError."""
+        """The rows of a run, in order, in parts. Raises PoolError."""
+        # the last part is given when the shard is known to be the one that was chosen from:
+        # nobody asks after it
         last: _Picked | None = None
         try:
             for part in self._picked(run, columns, part_rows):
@@ -369,8 +370,8 @@ def _without_gaps(groups: Sequence[int], rows: Numbers) -> Iterator[Numbers]:
 
 
 def _as_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """A column as the first file has it; as it is where that cannot hold it, since files of a format
-    without types may differ."""
+    """A column as the first file has it."""
+    # files of a format without types may differ: what the first one's type cannot hold stays
     if column.type == kind:
         return column
     try:

@@ -141,8 +141,8 @@ UNDECLARED: dict[str, type[ShardFile]] = {}
 
 
 def _register(defined: type[ShardFile]) -> None:
-    """Raises TypeError for a name or an ending of another format: which of the two reads a file
-    would depend on which is defined last."""
+    """Raises TypeError for a name or an ending of another format."""
+    # which of the two reads a file would depend on which is defined last
     if not defined.declared:
         UNDECLARED[defined.name] = defined
         return

@@ -128,7 +128,8 @@ def _unpacked(packed: bytes, where: str, packing: _Packing) -> bytes:
 
 
 def _read_at_most(file: BinaryIO, where: str) -> bytes:
-    """All that a packed file holds, in parts, so that one of terabytes is left at the limit."""
+    """All that a packed file holds, in parts."""
+    # in parts, so that a file of terabytes is left at the limit
     parts: list[bytes] = []
     while part := file.read(_PART_BYTES):
         parts.append(part)

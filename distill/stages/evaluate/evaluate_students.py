@@ -117,7 +117,8 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
 
 
 def _chunk_rows(step: EvaluateStep) -> int:
-    """How many rows are judged at once: all methods' answers to them are in memory together."""
+    """How many rows are judged at once."""
+    # all methods' answers to them are in memory together
     numbers = len(step.candidates) * max(1, len(step.truth.classes))
     return max(64, min(_CHUNK_ROWS, _MOST_NUMBERS // numbers))
 
@@ -155,7 +156,8 @@ def _evaluator(step: EvaluateStep, dataset: Dataset, first: Chunk) -> Evaluator:
 
 
 def _offset(truth: Outputs, dataset: Dataset, first: Chunk) -> tuple[float, ...] | None:
-    """Return a value near the truth's: replicates keep the digits of what differs from it."""
+    """Return a value near the truth's."""
+    # replicates keep the digits of what differs from it
     if truth.kind != "value":
         return None
     learned = dataset.learned(first, TARGET)

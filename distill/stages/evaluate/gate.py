@@ -215,8 +215,8 @@ class _Gate:
 
 
 def _unvaried_difference(difference: float, rows: float, level: float) -> Interval:
-    """Return the interval of a difference of shares that is the same in all rows or resamples: other
-    rows may differ."""
+    """Return the interval of a difference of shares that is the same in all rows or resamples."""
+    # rows that were not drawn may differ
     below, above = difference_interval(0, 0, rows, level, corrected=True)
     return difference + below, difference + above
 

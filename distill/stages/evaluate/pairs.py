@@ -81,7 +81,8 @@ def _score_sums(scores: Array) -> MetricSums:
 
 
 def _divergences(predicted: Sequence[Array], *, independent: bool = False) -> Array:
-    """Return (M, M): Σ p log p − Σ p log q; of independent outputs 1 − p counts as p does."""
+    """Return (M, M): Σ p log p − Σ p log q."""
+    # of independent outputs 1 − p counts as p does
     methods = len(predicted)
     own = np.zeros(methods)
     cross = np.zeros((methods, methods))

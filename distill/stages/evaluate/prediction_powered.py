@@ -101,8 +101,9 @@ def estimate(
 
 
 def _interval(value: float, variance: float, t: float, rows: float, *, share: bool) -> Interval:
-    """Return the interval of a mean: of a share Wilson's at the number of rows that would have this
-    variance, since near 0 and 1 the normal one is too narrow."""
+    """Return the interval of a mean."""
+    # of a share Wilson's at the number of rows that would have this variance, since near 0 and 1
+    # the normal one is too narrow
     inside = min(max(value, 0.0), 1.0)
     if not share:
         half = t * math.sqrt(variance)

@@ -80,7 +80,8 @@ class RankPairs:
 
 
 def _ordered(values: Array) -> Bits:
-    """Return bits in the order of the values: those of negative floats fall as they rise."""
+    """Return bits in the order of the values."""
+    # those of negative floats fall as they rise
     bits = (np.ascontiguousarray(values) + 0.0).view(np.uint64)
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 

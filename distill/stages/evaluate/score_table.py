@@ -166,8 +166,8 @@ def _average_precision(positive: Array, negative: Array) -> Array:
 
 
 def _coarsened(positive: Array, negative: Array) -> tuple[Array, Array]:
-    """Return at most `_RESAMPLED_LINES` lines, neighbours put together: a standard error needs no
-    more."""
+    """Return at most `_RESAMPLED_LINES` lines, neighbours put together."""
+    # a standard error needs no more lines
     if len(positive) <= _RESAMPLED_LINES:
         return positive, negative
     starts = np.linspace(0, len(positive), _RESAMPLED_LINES, endpoint=False).astype(np.int64)
@@ -229,7 +229,8 @@ class ScoreTable:
 
     @cached_property
     def _judged(self) -> list[Scores]:
-        """The classes that have positive and negative rows: the others have no curve."""
+        """The classes that have positive and negative rows."""
+        # classes that lack either have no curve
         return [each for each in self.classes if each.has_both]
 
     def measures(self) -> dict[str, float]:

@@ -82,7 +82,8 @@ def _result(slicing: str, sums: SliceSums, table: SliceTable, line: int) -> Slic
 
 
 def _figures(table: SliceTable, line: int, key: str, measure: str) -> Sequence[float]:
-    """Return the measure and the ends of its interval; the measure alone of a single row."""
+    """Return the measure and the ends of its interval."""
+    # a single row has no interval
     rows = float(table.rows[line])
     total, squares = table.mean_sums(line, key, measure)
     value = total / max(rows, 1)

@@ -205,7 +205,9 @@ def _cuts_middle(tokens: ModelTokens | None) -> bool:
 
 def _own_files(code: Code) -> dict[str, str]:
     """Return the names of the user's files in the export, by the keys of the networks that they
-    have: `own.py`, `own_2.py`; each text stands there once."""
+    have: `own.py`, `own_2.py`.
+    """
+    # a file that several networks share stands there once
     names: dict[str, str] = {}
     for source in code.values():
         number = len(names) + 1

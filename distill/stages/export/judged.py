@@ -100,7 +100,6 @@ def _metrics(result: MethodResult) -> Iterator[str]:
 
 
 def _gate(judged: Judged) -> list[str]:
-    """Return what the gate said of this student."""
     gate = judged.evaluation.gate if judged.evaluation else None
     if gate is None:
         return []

@@ -120,7 +120,6 @@ def _config(
     outputs: Outputs,
     features: Features,
 ) -> dict[str, Any]:
-    """Return `config.json`."""
     known: dict[str, Any] = dict(getattr(body, "pretrained_cfg", {}))
     options = model_options(str(model.name), model.shape, model.options)
     pretrained = {

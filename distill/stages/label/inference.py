@@ -224,7 +224,8 @@ class InferenceLoop:
     def _prepare_view(
         self, batch: InferenceBatch, views: Views, view: int, age: int
     ) -> InferenceBatch:
-        """The batch as one view has it. Bad rows are zeros there too, altered or not."""
+        """The batch as one view has it."""
+        # bad rows are zeros there too, altered or not
         chunk = batch.chunk
         first = chunk.start + batch.rows.start
         rows = np.arange(first, first + len(batch.features))
@@ -286,8 +287,8 @@ class InferenceLoop:
         return tuple(found)
 
     def _checked_copy(self, output: Any, batch: InferenceBatch) -> Predictions:
-        """Return the predictions in arrays of their own, made while the lock is held: the labeler
-        may write its next answer into the same array."""
+        """Return the predictions in arrays of their own, made while the lock is held."""
+        # the labeler may write its next answer into the same array
         rows = len(batch.features)
         predictions = checked_predictions(self.labeler, output, rows, self.contract.width)
         return predictions._replace(outputs=predictions.outputs.copy())

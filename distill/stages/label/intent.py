@@ -23,7 +23,8 @@ def unlabelled_intent(folder: Storage, intent: WriteIntent) -> tuple[WriteIntent
 
 
 def _data_is_whole(folder: Storage, commit: Commit) -> bool:
-    """Whether the data that the commit names is there, in its length; its digest is not read."""
+    """Whether the data that the commit names is there, in its length."""
+    # not its digest: that would read all of it
     try:
         size_bytes = folder.entry(commit.data).size_bytes
     except ObjectMissingError:

@@ -259,8 +259,8 @@ def _asked_rows(step: LabelStep, pools: Sequence[PoolLabels]) -> AskedRows | Non
 
 
 def _features(first: PoolLabels) -> Features:
-    """What the labeler sees of a row of the pools, which are alike in that. Where it sees another
-    label set's values, no file of a pool is opened to find it out."""
+    """What the labeler sees of a row of the pools, which are alike in that."""
+    # where it sees another label set's values, no file of a pool is opened to find it out
     if first.resolved.values is not None:
         return first.pool.features
     return first.pool.seen_features

@@ -177,7 +177,8 @@ class Labelling:
         return decision
 
     def _tell(self, result: FragmentResult) -> None:
-        """Tell once what the actors found of the labeler: each finds the same."""
+        """Tell once what the actors found of the labeler."""
+        # each actor finds the same
         for note in result.notes:
             if note not in self._notes:
                 log.warning("labels.%s: %s", self.step.name, note)
@@ -200,8 +201,8 @@ def _rejected_before(pool: PoolLabels) -> int:
 
 
 def _first_fragment(fragments: PendingFragments) -> str | None:
-    """The fragment that a label set over the pool begins with, whether it is left or not: one that
-    all drivers agree on."""
+    """The fragment that a label set over the pool begins with, whether it is left or not."""
+    # whether it is left or not, so that all drivers agree on it
     cut = fragments.cut
     if not len(cut):
         return None

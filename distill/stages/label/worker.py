@@ -211,7 +211,9 @@ class LabelWorker:
 
     def _labels(self, task: FragmentTask, deadly: DeadlyRows | None) -> list[_Written]:
         """Return keys and labels of all rows, and which rows have none, of this label set and of
-        each that is written along. Memory holds some chunks of rows and a batch of logits."""
+        each that is written along.
+        """
+        # memory holds some chunks of rows and a batch of logits
         request = self._request(task)
         if self.config.asked is not None:
             noisy = NoisyFragments(self.config.asked, self.config.contract, self.inference)

@@ -217,7 +217,8 @@ def _figure_card(head: str, measure: str, group: Group) -> Card:
 
 
 def _cards_beside_teacher(best: Group, teacher: Group) -> list[Card]:
-    """Return size and speed; the first seed stands for all, as in the verdict."""
+    """Return size and speed."""
+    # the first seed stands for all, as in the verdict
     cards = []
     mine = best.first
     its = teacher.first

@@ -87,7 +87,6 @@ def _measure_column(measure: str) -> _Column:
 
 
 def _cells(groups: Sequence[Group], column: _Column) -> list[Cell]:
-    """Return a column's cells by group."""
     values = [column.value(group) for group in groups if group.role == "student"]
     known = {value for value in values if value is not None}
     best = None

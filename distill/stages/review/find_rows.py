@@ -167,7 +167,7 @@ class FindRows:
     def _in_slices(
         self, chunk: Chunk, rows: Arrays, usable: Numbers, first: Array, unsure: Array
     ) -> tuple[Array, Numbers]:
-        """The worst slice that a row lies in decides, and within one who is least sure."""
+        # the worst slice that a row lies in decides, and within one who is least sure
         step = self.reviewed.step
         judged = np.zeros(chunk.rows, np.bool_)
         judged[usable] = True

@@ -100,7 +100,8 @@ class ShowRows:
         return {"reason": reason, "score": float(worst.score[place]), "why": why}
 
     def _keys(self, chunk: Chunk) -> dict[str, Any]:
-        """The pool's key columns, by which people know rows."""
+        """The pool's key columns."""
+        # people know rows by their keys
         keys = self.reviewed.step.pool.spec.keys
         if not keys:
             return {}

@@ -93,8 +93,10 @@ def choose(by: SelectBy, candidates: Candidates, seen: Seen, rows: int, seed: in
 
 
 def _require_free(by: SelectBy, candidates: Candidates, position: Int64) -> None:
-    """Refuse what a kind from outside chose where it is none of the free rows, or one twice: the
-    teacher would be asked about it again. Raises JobError."""
+    """Refuse what a kind from outside chose where it is none of the free rows, or one twice. Raises
+    JobError.
+    """
+    # the teacher would be asked about it again
     free = np.flatnonzero(~candidates.is_former)
     once = np.unique(position)
     if len(once) < len(position) or not np.isin(once, free).all():

@@ -57,7 +57,8 @@ def _of_cluster(candidates: Candidates, members: Int64, threshold: float) -> Boo
 
 
 def _unit(rows: Float64) -> Float64:
-    """Rows of length 1; of nothing but zeros as they are."""
+    """Rows of length 1."""
+    # a row of nothing but zeros stays
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     lengths[lengths == 0] = 1.0
     found: Float64 = rows / lengths

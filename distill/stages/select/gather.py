@@ -183,7 +183,7 @@ def _rank(cluster: Int64, priority: Float64, row: Int64) -> Int64:
 
 
 def _fitting(rank: Int64, most: int) -> int:
-    """The most rows of a cluster of which all clusters' together are no more than `most`; one at
-    the least."""
+    """The most rows of a cluster of which all clusters' together are no more than `most`."""
+    # one at the least, or small clusters would have none
     rows = np.cumsum(np.bincount(rank))
     return max(1, int(np.searchsorted(rows, most, side="right")))

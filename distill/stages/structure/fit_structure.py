@@ -133,7 +133,6 @@ class _Driver:
         return done
 
     def _next(self, state: State) -> Pass:
-        """Go over all rows once."""
         begun = time.monotonic()
         number = state.passes + 1
         # one object, shipped once a pass: the state, and the structures below

@@ -27,7 +27,8 @@ def assign_to_teams(plans: Sequence[TrainingPlan], teams: int) -> list[list[Trai
 
 
 def _costs(plans: Sequence[TrainingPlan]) -> list[int]:
-    """Rows × parameters of each: no measure of time, but enough to know the long ones by."""
+    """Rows × parameters of each."""
+    # no measure of time, but enough to know the long ones by
     # a sweep's variants share few networks, so few are built
     parameters: dict[str, int] = {}
     costs = []

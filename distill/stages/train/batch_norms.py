@@ -260,7 +260,8 @@ def _used_rows(batch: Batch) -> Tensor:
 
 
 def _rows_of(used: Tensor, given: Tensor) -> Tensor:
-    """Which rows of a layer's input are used: a network may make several of each, in order."""
+    """Which rows of a layer's input are used."""
+    # a network may make several rows of each of the batch's, in order
     each, rest = divmod(len(given), len(used))
     if rest or not each:
         raise UnlearnableError(

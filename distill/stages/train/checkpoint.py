@@ -143,8 +143,8 @@ def _parameters(network: nn.Module) -> list[list[Any]]:
 def _require_same_parameters(
     stored: list[list[Any]] | None, network: nn.Module, where: str
 ) -> None:
-    """Refuse a checkpoint of other parameters: the optimiser's state is by their position. Older
-    checkpoints do not say theirs."""
+    """Refuse a checkpoint of other parameters."""
+    # the optimiser's state is by their position. Older checkpoints do not say theirs.
     own = _parameters(network)
     if stored is None or stored == own:
         return
@@ -158,7 +158,8 @@ def _require_same_parameters(
 
 
 def _delete_old(folder: Storage) -> None:
-    """Delete all but the newest checkpoints. All parts of one begin with its step."""
+    """Delete all but the newest checkpoints."""
+    # all parts of one begin with its step
     steps = {entry.key: entry.key.partition(".")[0] for entry in folder.list_objects()}
     # by step and not by object: tensors without a JSON are of a checkpoint that was torn
     old = sorted(set(steps.values()))[:-KEPT]
@@ -168,7 +169,6 @@ def _delete_old(folder: Storage) -> None:
 
 
 def _delete(folder: Storage, key: str) -> None:
-    """Delete all parts of one checkpoint."""
     step = key.partition(".")[0]
     for entry in folder.list_objects():
         if entry.key.partition(".")[0] == step:

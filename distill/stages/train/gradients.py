@@ -230,7 +230,8 @@ class LaneGradients:
         return total
 
     def _gather(self, lanes: Tensor) -> list[Tensor]:
-        """Each worker's lanes; those of a worker with fewer are filled up."""
+        """Each worker's lanes."""
+        # a worker with fewer lanes fills up: all_gather wants the same of all
         most = -(-self.total // self.context.workers)
         # all_gather wants the same shape of all
         padding = lanes.new_zeros(most - len(lanes), *lanes.shape[1:])
@@ -241,8 +242,8 @@ class LaneGradients:
 
 
 def _tree_sum(numbers: Sequence[int], compute: Callable[[int], Tensor]) -> Tensor:
-    """Even positions, then odd ones, each likewise; as many tensors are held as the tree is
-    deep."""
+    """Even positions, then odd ones, each likewise."""
+    # as many tensors are held as the tree is deep
     if len(numbers) == 1:
         return compute(numbers[0])
     return _tree_sum(numbers[0::2], compute) + _tree_sum(numbers[1::2], compute)
@@ -257,7 +258,8 @@ def _take_rows(
 
 
 def _mean_over_team(rows: TableRows, context: WorkerContext) -> None:
-    """The mean of a table's gradients, as DDP has that of others."""
+    """The mean of a table's gradients."""
+    # DDP takes the mean of the others
     if context.workers > 1:
         if rows.weight.grad is None:
             rows.weight.grad = torch.zeros_like(rows.weight)

@@ -180,8 +180,10 @@ class EpochLoop:
         return ended
 
     def _losses(self, epoch: int, step: int, sums: Tensor) -> dict[str, Any]:
-        """The epoch's losses as `metrics.jsonl` has them; none of a private training, which they
-        are not protected by. Raises UnlearnableError for what is no number."""
+        """The epoch's losses as `metrics.jsonl` has them. Raises UnlearnableError for what is no
+        number.
+        """
+        # ε does not cover losses: a private training stores none
         if self.training.private is not None:
             self._require_numbers(f"after epoch {epoch}", [])
             rate = learning_rate(self.training, step - 1, self.setup.total_steps)

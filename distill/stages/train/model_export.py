@@ -63,7 +63,8 @@ def _details(setup: TrainingSetup, position: Position, seconds: float) -> dict[s
 
 
 def _token_details(setup: TrainingSetup) -> dict[str, Any]:
-    """How many texts were longer than is read of them; nothing where no text is cut into tokens."""
+    """How many texts were longer than is read of them."""
+    # a student that reads no tokens says nothing of them
     reading = [dataset for dataset in setup.plan.sources if dataset.tokens is not None]
     if not reading or reading[0].tokens is None:
         return {}

@@ -95,8 +95,8 @@ class Optimizer:
             rows.load(stored["step"], state.get(number, {}))
 
     def _whole(self, number: int, step: int, state: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The state of a parameter that torch's optimiser moves: small tables were moved by rows
-        by an older distill."""
+        """The state of a parameter that torch's optimiser moves."""
+        # small tables were moved by rows by an older distill
         if not is_of_rows(state):
             return state
         name, weight = self._rest[number]

@@ -106,7 +106,7 @@ def _train_together(
 
 
 def _rows(plan: TrainingPlan) -> int:
-    """Rows of batches that all steps together see, padding included; fewer where training stops
-    early, which its last word says."""
+    """Rows of batches that all steps together see, padding included."""
+    # where training stops early there are fewer, which its last word says
     steps = plan.training.epochs * plan.order(0).steps_per_epoch
     return steps * plan.training.batch_rows
