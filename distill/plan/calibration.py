@@ -17,26 +17,28 @@ def calibration_folder(workspace: Workspace, name: str, contract: Contract) -> S
     labelled pool as it is now."""
     on = str(workspace.tables.labels[name].calibrate_on)
     pool = workspace.pool(on)
-    outputs = workspace.tables.pool_outputs(on)
+    tables = workspace.tables
+    outputs = tables.pool_outputs(on)
     identity = [
         contract.digest,
         pool.inventory.content,
         pool.spec.target,
         asdict(outputs),
-        workspace.tables.fragment_rows,
+        tables.fragment_rows,
     ]
     return workspace.root_of(f"labels.{name}").folder("calibrations", name, digest(identity)[:16])
 
 
 def stored_temperature(workspace: Workspace, name: str, contract: Contract) -> float:
     """1 where the job asks for no calibration. Raises ContractError where it was not done yet."""
-    labels = workspace.tables.labels[name]
+    tables = workspace.tables
+    labels = tables.labels[name]
     if labels.calibrate_on is None:
         return 1.0
     found = read_calibration(calibration_folder(workspace, name, contract))
     if found is None:
         raise ContractError(
             f"labels.{name} is not calibrated on pools.{labels.calibrate_on} yet. Run `distill"
-            f" label {workspace.tables.path} {name}`."
+            f" label {tables.path} {name}`."
         )
     return found.temperature

@@ -94,7 +94,8 @@ def hints(workspace: Workspace) -> list[str]:
         for head in variant.spec.head_names
         if head not in judged_heads(workspace.tables, variant.spec)
     ]
-    return list(dict.fromkeys(found))
+    distinct = dict.fromkeys(found)
+    return list(distinct)
 
 
 def teacher_of(workspace: Workspace, pool: str) -> str | None:
@@ -117,8 +118,10 @@ def _label_set(workspace: Workspace, name: str, pool: OpenPool, *, teacher: bool
     recipe, contract = prepare_labels(workspace, name)
     labels = workspace.whole_labels(name, pool, contract)
     record = recipe.record
-    outputs = workspace.tables.label_outputs(name)
-    judged_at = 1.0 if contract.kind == "logits" else None
+    tables = workspace.tables
+    outputs = tables.label_outputs(name)
+    are_logits = contract.kind == "logits"
+    judged_at = 1.0 if are_logits else None
     candidate = Candidate(
         method=Method(f"labels.{name}", outputs),
         name=name,
@@ -132,7 +135,7 @@ def _label_set(workspace: Workspace, name: str, pool: OpenPool, *, teacher: bool
         parameters=record.parameters if record else None,
         history=_history(record),
     )
-    return _seeing(workspace, candidate, workspace.tables.values_of(name), pool)
+    return _seeing(workspace, candidate, tables.values_of(name), pool)
 
 
 def _heads(workspace: Workspace, variant: Variant, pool: OpenPool) -> list[Candidate]:
@@ -190,7 +193,8 @@ def _taught_by(
     """The terms of a head; of one on the trunk, those of hints on it too."""
     # hints teach the trunk, and stand in no other candidate's terms
     own_network = {name for name, head in student.heads.items() if head.model is not None}
-    on_trunk = set(student.head_names) - own_network
+    head_names = set(student.head_names)
+    on_trunk = head_names - own_network
     counted = {head}
     if head in on_trunk:
         counted |= on_trunk.difference(judged)

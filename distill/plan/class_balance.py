@@ -37,7 +37,8 @@ def class_weights(workspace: Workspace, term: Term, pools: Sequence[OpenPool]) -
 
 def _counts(workspace: Workspace, term: Term, pool: OpenPool) -> ClassCounts:
     if term.label_set:
-        return _label_counts(workspace, term.label_set, pool)
+        label_set = term.label_set
+        return _label_counts(workspace, label_set, pool)
     return _target_counts(workspace, pool)
 
 
@@ -50,7 +51,8 @@ def _label_counts(workspace: Workspace, name: str, pool: OpenPool) -> ClassCount
 
 def _target_counts(workspace: Workspace, pool: OpenPool) -> ClassCounts:
     outputs = workspace.tables.pool_outputs(pool.name)
-    target = str(pool.spec.target)
+    spec = pool.spec
+    target = str(spec.target)
     inventory = pool.inventory
     counted = ["target", inventory.content, target, list(outputs.classes)]
     fragment_rows = workspace.tables.fragment_rows

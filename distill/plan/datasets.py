@@ -37,7 +37,8 @@ def pool_groups(student: Student) -> list[PoolGroup]:
     sets the length of an epoch."""
     groups = [pools_of(student, term) for term in student.terms]
     groups.sort(key=lambda group: group != student.on)
-    return list(dict.fromkeys(groups))
+    distinct = dict.fromkeys(groups)
+    return list(distinct)
 
 
 def group_dataset(workspace: Workspace, student: Student, group: PoolGroup) -> Dataset:
@@ -71,7 +72,8 @@ def _subset(dataset: Dataset, pools: list[OpenPool], counts: list[int], seed: in
             )
         picked.append(before + drawn_rows(rows, count, seed))
         before += rows
-    return Subset.of(dataset, np.concatenate(picked))
+    numbers = np.concatenate(picked)
+    return Subset.of(dataset, numbers)
 
 
 def replaying(dataset: Dataset) -> Dataset:

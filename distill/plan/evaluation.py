@@ -28,8 +28,9 @@ def evaluate_step(workspace: Workspace) -> EvaluateStep:
             f"{tables.path}: no [evaluate] table. Add one: `[evaluate]` and"
             ' `on = "POOL"`, a pool with a target.'
         )
-    pool = workspace.pool(evaluate.on)
-    truth = tables.pool_outputs(evaluate.on)
+    on = evaluate.on
+    pool = workspace.pool(on)
+    truth = tables.pool_outputs(on)
     candidates = find_candidates(workspace, pool)
     teachers = [each.method.key for each in candidates if each.role == "teacher"]
     teacher = teachers[0] if teachers else None
@@ -77,7 +78,8 @@ def _powered_plan(
     spec = evaluate.prediction_powered
     if spec is None or teacher is None:
         return None
-    other = workspace.pool(spec.over)
+    over = spec.over
+    other = workspace.pool(over)
     strata = None
     other_strata = None
     if spec.strata is not None:
@@ -99,7 +101,8 @@ def _more(
         more["gate"] = tables.gate.model_dump(mode="json", exclude_defaults=True)
     pins = [each.labels.pin for each in found if each.labels is not None]
     if powered is not None:
-        pins.append(powered.pool.inventory.content)
+        content = powered.pool.inventory.content
+        pins.append(content)
         pins += [each.pin for each in powered.candidates]
         pins += [each.pin for each in (powered.strata, powered.other_strata) if each is not None]
     if pins:

@@ -21,7 +21,8 @@ def export_step(workspace: Workspace, variant: Variant) -> ExportStep:
         seen = _seen_encoder(tables, student.features.label_set, f"students.{variant.name}")
     folder, record = find_student(workspace, variant)
     # rows of a selection are read as those of its pool, and so are others of their kind
-    pool = tables.base_pool(student.taught_on[0])
+    first = student.taught_on[0]
+    pool = tables.base_pool(first)
     return ExportStep(
         variant.name,
         folder.uri,
@@ -36,7 +37,8 @@ def export_step(workspace: Workspace, variant: Variant) -> ExportStep:
 
 def _seen_encoder(tables: JobTables, name: str, student: str) -> SeenEncoder:
     """The model that wrote a label set whose values a student saw."""
-    labeler = tables.labels[name].labeler
+    labels = tables.labels[name]
+    labeler = labels.labeler
     if not isinstance(labeler, Embedding):
         raise JobError(
             f"{tables.path}: {student} sees labels.{name}, and not what its pool has: its"
@@ -46,4 +48,5 @@ def _seen_encoder(tables: JobTables, name: str, student: str) -> SeenEncoder:
         )
     where = f"labels.{name}.labeler"
     files = labeler.identify(tables.model_uri(labeler.model), f"{where}.model")
-    return SeenEncoder(where, files, labeler.normalize)
+    normalize = labeler.normalize
+    return SeenEncoder(where, files, normalize)

@@ -19,16 +19,19 @@ def fit_step(workspace: Workspace, name: str, model: Eszsl) -> FitStep:
     folder = fit_folder(workspace, name)
     record = read_record(folder)
     if record is not None:
-        return FitStep(name, folder.uri, record)
+        uri = folder.uri
+        return FitStep(name, uri, record)
     pool = workspace.pool(tables.fit[name].on)
-    target = tables.pool_outputs(pool.name)
+    on = pool.name
+    target = tables.pool_outputs(on)
     column = TargetColumn(str(pool.spec.target), target)
     classes, descriptions = tables.descriptions(name)
     encoder = None
     if model.encoder is not None:
         where = f"fit.{name}.model.encoder"
         encoder = identify_model(tables.model_uri(model.encoder), None, where)
-    seen = tables.fit[name].features
+    table = tables.fit[name]
+    seen = table.features
     features, width = features_of(workspace, seen, [pool])
     inputs = FitInputs(
         model=model,
@@ -38,6 +41,6 @@ def fit_step(workspace: Workspace, name: str, model: Eszsl) -> FitStep:
         descriptions=descriptions,
         encoder=encoder,
         seen=target.classes,
-        taught_by={f"pools.{pool.name}": pool.inventory.content},
+        taught_by={f"pools.{on}": pool.inventory.content},
     )
     return FitStep(name, folder.uri, None, inputs)

@@ -49,7 +49,8 @@ _LETTERS = {"words": "letters"}
 
 def fit_folder(workspace: Workspace, name: str) -> Storage:
     """Return where `fit.<name>` lies under the job as it is now. Lists the labelled pool."""
-    fit = workspace.tables.fit[name]
+    tables = workspace.tables
+    fit = tables.fit[name]
     folder = _fit_folder(workspace, name, fit)
     if not fit.model.words_are_unsaid:
         return folder
@@ -67,8 +68,9 @@ def _finished(folder: Storage, before: Storage) -> Storage:
 
 def _fit_folder(workspace: Workspace, name: str, fit: Fit) -> Storage:
     tables = workspace.tables
-    pool = workspace.pool(fit.on)
-    outputs = tables.pool_outputs(fit.on)
+    on = fit.on
+    pool = workspace.pool(on)
+    outputs = tables.pool_outputs(on)
     described = None
     learned = None
     if isinstance(fit.model, Eszsl):
@@ -89,7 +91,7 @@ def _fit_folder(workspace: Workspace, name: str, fit: Fit) -> Storage:
     if fit.teachers is not None:
         identity.append({"teachers": fit.teachers.model_dump(mode="json")})
     if fit.features is not None:  # what came later is left out where it says nothing
-        identity.append(value_pins(workspace, fit.features, (fit.on,)))
+        identity.append(value_pins(workspace, fit.features, (on,)))
     return workspace.root_of(f"fit.{name}").folder("fits", name, digest(identity)[:16])
 
 
@@ -203,7 +205,8 @@ def _student_folder(
 
 def find_student(workspace: Workspace, variant: Variant) -> tuple[Storage, ModelRecord]:
     """Find a finished student. Raises ContractError where it is not trained on what is stored now."""
-    pins = student_pins(workspace, variant.spec)
+    student = variant.spec
+    pins = student_pins(workspace, student)
     folder = student_folder(workspace, variant, pins)
     record = read_record(folder)
     if record is None:
@@ -260,7 +263,8 @@ def _stopped_by(
         return []
     tables = workspace.tables
     term = tables.held_out_term(stop)
-    pool = workspace.pool(str(stop.rows))
+    rows = str(stop.rows)
+    pool = workspace.pool(rows)
     loss_text = None
     if isinstance(term.loss, CustomLoss):
         loss_text = tables.custom_source(term.loss, "early_stop.loss").whole_text

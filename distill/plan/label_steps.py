@@ -85,9 +85,11 @@ def calibrate_step(workspace: Workspace, name: str) -> CalibrateStep | None:
 def preview_step(workspace: Workspace, name: str) -> PreviewStep:
     """Return a look at `labels.<name>` over its first pool, before any calibration."""
     recipe, contract = prepare_uncalibrated(workspace, name)
-    labels = workspace.tables.labels[name]
-    pool = workspace.pool(labels.over[0])
-    outputs = workspace.tables.label_outputs(name)
+    tables = workspace.tables
+    labels = tables.labels[name]
+    first = labels.over[0]
+    pool = workspace.pool(first)
+    outputs = tables.label_outputs(name)
     strict = labels.deterministic == "strict"
     values = _values(workspace, name, pool.name)
     return PreviewStep(name, recipe, contract, outputs, pool, strict, values)
@@ -95,7 +97,8 @@ def preview_step(workspace: Workspace, name: str) -> PreviewStep:
 
 def stored_labels(workspace: Workspace, name: str) -> list[StoredLabelsStep]:
     """Return the label sets of `labels.<name>` as they lie; reads nothing."""
-    spec = workspace.tables.labels[name]
+    tables = workspace.tables
+    spec = tables.labels[name]
     root = workspace.root
     return [
         StoredLabelsStep(
@@ -129,10 +132,11 @@ def _selection(workspace: Workspace, pool: str) -> str | None:
 def _values(workspace: Workspace, name: str, pool: str) -> StoredValues | None:
     """What the labeler of `labels.<name>` sees in place of the pool's features, if it does."""
     tables = workspace.tables
-    labeler = tables.labels[name].labeler
+    label_tables = tables.labels
+    labeler = label_tables[name].labeler
     if isinstance(labeler, Pooled):
         return grouped_votes(workspace, labeler, (pool,))
-    merge = tables.labels[name].merge
+    merge = label_tables[name].merge
     if merge is not None:
         return merged_values(workspace, name, merge, pool)
     values_of = tables.values_of(name)

@@ -56,12 +56,14 @@ def prepare_labels(workspace: Workspace, name: str) -> tuple[Recipe, Contract]:
 
 def prepare_uncalibrated(workspace: Workspace, name: str) -> tuple[Recipe, Contract]:
     """The same, of the labeler as it came. Raises ContractError where its fit is not done."""
-    labels = workspace.tables.labels[name]
+    tables = workspace.tables
+    labels = tables.labels[name]
     members = {
         where: _member(workspace, name, table, where) for where, table in labels.members(name)
     }
     if isinstance(labels.labeler, Ensemble):
-        labeler = _ensemble(labels.labeler, members)
+        spec = labels.labeler
+        labeler = _ensemble(spec, members)
     else:
         (labeler,) = members.values()
     return labeler.recipe, _contract(workspace, name, labeler)
@@ -82,13 +84,15 @@ class _Labeler:
 
 def _member(workspace: Workspace, name: str, table: MemberTable, where: str) -> _Labeler:
     """The labeler under `where`, and in its recipe what it declares of its answers."""
-    labels = workspace.tables.labels[name]
+    tables = workspace.tables
+    labels = tables.labels[name]
+    precision = labels.precision
     if isinstance(table, Pate):
-        return _pate(workspace, table, labels.precision)
+        return _pate(workspace, table, precision)
     if isinstance(table, Fitted):
-        labeler = _fitted(workspace, table.fit, labels.precision)
+        labeler = _fitted(workspace, table.fit, precision)
     elif isinstance(table, Taught):
-        labeler = _taught(workspace, table, labels.precision)
+        labeler = _taught(workspace, table, precision)
     elif isinstance(table, Structured):
         labeler = _structured(workspace, table, where)
     elif isinstance(table, Pooled):
@@ -100,8 +104,8 @@ def _member(workspace: Workspace, name: str, table: MemberTable, where: str) -> 
     else:
         assert isinstance(table, Custom)
         labeler = _custom(workspace, table, where)
-    answers = workspace.tables.labeler_answers(table, where)
-    features = workspace.tables.pools[labels.over[0]].features
+    answers = tables.labeler_answers(table, where)
+    features = tables.pools[labels.over[0]].features
     columns = features.columns if isinstance(features, VectorFeatures) else ()
     recipe = replace(
         labeler.recipe,
@@ -116,8 +120,9 @@ def _member(workspace: Workspace, name: str, table: MemberTable, where: str) -> 
 def _fitted(workspace: Workspace, fit: str, precision: str) -> _Labeler:
     folder, record = find_fit(workspace, fit)
     form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
-    code = workspace.tables.fit_code(fit)
-    outputs = workspace.tables.fit_outputs(fit)
+    tables = workspace.tables
+    code = tables.fit_code(fit)
+    outputs = tables.fit_outputs(fit)
     width = next(iter(record.widths.values()))
     recipe = Recipe(form=form, folder=folder.uri, record=record, code=code, precision=precision)
     return _Labeler(recipe, f"fitted:{fit}", record.sha256, outputs, width, precision)
@@ -127,9 +132,10 @@ def _taught(workspace: Workspace, table: Taught, precision: str) -> _Labeler:
     (variant,) = workspace.tables.job.chosen_variants([table.student])
     folder, record = find_student(workspace, variant)
     code = workspace.tables.student_code(variant.spec, f"students.{variant.student}")
+    uri = folder.uri
     recipe = Recipe(
         form="network",
-        folder=folder.uri,
+        folder=uri,
         record=record,
         code=code,
         head=table.head,
@@ -178,7 +184,8 @@ def _pooled(workspace: Workspace, name: str, table: Pooled, where: str) -> _Labe
 def _merge(workspace: Workspace, name: str, table: Merge, where: str) -> _Labeler:
     outputs = workspace.tables.labeler_outputs(table, where)
     width = workspace.tables.labeler_width(table, where)
-    pools = workspace.tables.labels[name].over
+    label_tables = workspace.tables.labels
+    pools = label_tables[name].over
     seen = [merged_values(workspace, name, table, pool) for pool in pools]
     recipe = Recipe(form="merge", merge=table)
     if table.by == "dawid_skene":
@@ -190,7 +197,8 @@ def _merge(workspace: Workspace, name: str, table: Merge, where: str) -> _Labele
                 f" {workspace.tables.path} {name}`."
             )
         recipe = replace(recipe, folder=folder.uri, record=record)
-    revision = digest(merge_revision(table, seen))
+    inputs = merge_revision(table, seen)
+    revision = digest(inputs)
     shown = f"{table.by} of {', '.join(table.of)}"
     return _Labeler(recipe, shown, revision, outputs, width)
 
@@ -207,7 +215,8 @@ def _by_kind(workspace: Workspace, kind: LabelerKind, where: str, precision: str
     tables = workspace.tables
     files = None
     if isinstance(kind, ModelLabelerKind):
-        uri = tables.model_uri(kind.model)
+        model = kind.model
+        uri = tables.model_uri(model)
         files = kind.identify(uri, f"{where}.model")
     source = None
     if kind.code_file:
@@ -251,7 +260,8 @@ def _ensemble(spec: Ensemble, members: Mapping[str, _Labeler]) -> _Labeler:
             revision.append(member.answers)
         revisions.append(revision)
         shown.append(f"{member.name} × {share:.3g}")
-    name = f"ensemble of {', '.join(shown)}"
+    listed = ", ".join(shown)
+    name = f"ensemble of {listed}"
     recipe = Recipe(form="ensemble", members=tuple(parts), outputs=first.outputs, width=first.width)
     # a contract's tolerance must allow for the member whose numbers are the coarsest
     coarsest = max((member.precision for member in members.values()), key=_TOLERANCE.__getitem__)
@@ -266,7 +276,8 @@ def _order(first: Outputs, own: Outputs) -> tuple[int, ...] | None:
 
 
 def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
-    labels = workspace.tables.labels[name]
+    tables = workspace.tables
+    labels = tables.labels[name]
     outputs = labeler.outputs
     kind, dtype, k, temperatures = _encoding(labels, outputs)
     return Contract(
@@ -287,7 +298,7 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
         tolerance=_TOLERANCE[labeler.precision],
         disagreement=labels.has_disagreement,
         **_views(labels),
-        keys=workspace.tables.label_keys(name),
+        keys=tables.label_keys(name),
         format=labels.format,
         reveal=Revealed(**labels.reveal.model_dump()) if labels.reveal else None,
         encrypted=labels.encryption is not None,
@@ -302,7 +313,8 @@ def _views(labels: Labels) -> dict[str, Any]:
     if views is None:
         return {}
     table = views.augment.model_dump(mode="json", exclude_defaults=True)
-    augment = canonical(table).decode()
+    content = canonical(table)
+    augment = content.decode()
     return {"views": views.count, "view_seed": views.seed, "view_augment": augment}
 
 
@@ -320,12 +332,14 @@ def _seen(workspace: Workspace, name: str) -> tuple[dict[str, Any], Sequence[str
         return {"labels of": "parties"}, ()  # which, stands in the revision
     if isinstance(workspace.tables.labels[name].labeler, Pooled):
         return {"votes in": "groups"}, ()  # the same
-    values_of = workspace.tables.values_of(name)
+    tables = workspace.tables
+    values_of = tables.values_of(name)
     if values_of is not None:
         _, contract = prepare_labels(workspace, values_of)
-        return {"values of": contract.digest}, ()
-    labels = workspace.tables.labels[name]
-    features = workspace.tables.pools[labels.over[0]].features
+        pins = {"values of": contract.digest}
+        return pins, ()
+    labels = tables.labels[name]
+    features = tables.pools[labels.over[0]].features
     assert features is not None
     # without defaults, so that a key that came later changes no digest of before
     return features.model_dump(mode="json", exclude_defaults=True), features.columns
@@ -338,7 +352,8 @@ def _masks(workspace: Workspace, name: str, columns: Sequence[str]) -> str:
     used = {*columns, *tables.label_keys(name)}
     digests = {}
     for pool in tables.labels[name].over:
-        rules = tables.pools[pool].rules
+        spec = tables.pools[pool]
+        rules = spec.rules
         digests[pool] = rules_digest({each: rules[each] for each in used if each in rules})
     if len({*digests.values()}) > 1:
         pools = ", ".join(digests)
@@ -346,7 +361,8 @@ def _masks(workspace: Workspace, name: str, columns: Sequence[str]) -> str:
             f"labels.{name}.over: {pools} mask columns that it reads differently, and a label set"
             " has one meaning. Give all of them the same rules."
         )
-    return next(iter(digests.values()))
+    values = digests.values()
+    return next(iter(values))
 
 
 def _encoding(

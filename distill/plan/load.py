@@ -20,7 +20,8 @@ def load_job(path: str | Path, *, root: str | None = None) -> Job:
     problem found.
     """
     job = read_job(path, root=root)
-    use_settings(job.storage.options())
+    options = job.storage.options()
+    use_settings(options)
     problems = list(check_job(JobTables(job)))
     if problems:
         raise JobError("\n".join(f"{job.path}: {problem}" for problem in problems))

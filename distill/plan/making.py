@@ -41,7 +41,8 @@ def networks_to_make(tables: JobTables) -> list[MakeModelStep]:
     place once."""
     found: dict[str, MakeModelStep] = {}
     for where, network in pretrained_of_job(tables):
-        uri = tables.model_uri(str(network.model))
+        model = str(network.model)
+        uri = tables.model_uri(model)
         if network.made_by is not None:
             key = f"{where}.made_by"
             step = MakeModelStep(key, uri, tables.root_uri, network.made_by, tables.path)

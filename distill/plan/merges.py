@@ -75,14 +75,16 @@ def merge_outputs(tables: JobTables, merge: Merge, where: str) -> tuple[Outputs,
         if says is None:
             continue
         first = first or says
-        _require_like(f"{where}.of", first, says)
+        key = f"{where}.of"
+        _require_like(key, first, says)
     if first is None:
         raise JobError(
             f"{where}.of: none of {', '.join(merge.of)} has labels over pools.{pool}. Label there"
             " first, or correct them."
         )
     if merge.by == "dawid_skene":
-        _require_votes(first, len(merge.of), where)
+        parties = len(merge.of)
+        _require_votes(first, parties, where)
     return first.outputs, first.width
 
 
@@ -106,7 +108,8 @@ def merged_values(workspace: Workspace, name: str, merge: Merge, pool: str) -> M
     job does not leave it out, or means something else; StorageError for what is damaged."""
     where = f"labels.{name}.labeler"
     outputs, width = merge_outputs(workspace.tables, merge, where)
-    inventory = workspace.pool(pool).inventory
+    opened = workspace.pool(pool)
+    inventory = opened.inventory
     parties = []
     for source in _sources(workspace.tables, merge, where, pool):
         party = _party(source, inventory, outputs)
@@ -122,7 +125,8 @@ def annotators_folder(
     workspace: Workspace, name: str, merge: Merge, values: Sequence[MergedValues]
 ) -> Storage:
     """Return where it is kept how often the parties of `labels.<name>` err."""
-    identity = digest(merge_revision(merge, values))
+    inputs = merge_revision(merge, values)
+    identity = digest(inputs)
     return workspace.root_of(f"labels.{name}").folder("annotators", name, identity[:16])
 
 
@@ -145,7 +149,8 @@ def _sources(tables: JobTables, merge: Merge, where: str, pool: str) -> list[_So
             own = each.removeprefix(OWN)
             found.append(_Source(each, root, own, tables.labels[own].version, pool, is_own=True))
             continue
-        match = _LABELS_FOLDER.fullmatch(tables.model_uri(each))
+        uri = tables.model_uri(each)
+        match = _LABELS_FOLDER.fullmatch(uri)
         if match is None:
             raise JobError(
                 f"{where}.of.{number} = {each!r}: names no label set. Write labels.NAME, or"
@@ -189,7 +194,8 @@ def _party(source: _Source, inventory: Inventory, outputs: Outputs) -> Party | N
 
 def _labelled_rows(party: Party) -> int:
     """Rows of the pool that a party has labelled or rejected."""
-    theirs = set(party.shards.values())
+    shards = party.shards.values()
+    theirs = set(shards)
     shard = party.labels.entries.column("shard").tolist()
     rows = party.labels.entries.column("rows").tolist()
     return sum(count for number, count in zip(shard, rows, strict=True) if number in theirs)

@@ -64,13 +64,14 @@ class JobNames:
         """Return the selections that `select.<name>` comes after, the nearest first. Raises JobError
         for a circle."""
         found: list[str] = []
-        former = self.select[name].former
+        select = self.select
+        former = select[name].former
         while former is not None:
             if former in (name, *found):
                 circle = " after select.".join([name, *found, former])
                 raise JobError(f"select.{circle}: a circle. Let one come after none.")
             found.append(former)
-            former = self.select[former].former
+            former = select[former].former
         return found
 
     def base_pool(self, pool: str) -> str:
@@ -79,7 +80,8 @@ class JobNames:
         name = selection_name(pool)
         if name is not None:
             return self.select[name].pool
-        corrects = self.pools[pool].corrects
+        spec = self.pools[pool]
+        corrects = spec.corrects
         return pool if corrects is None else corrects.removeprefix("pools.")
 
     def may_share_rows(self, one: str, other: str) -> bool:
@@ -91,7 +93,8 @@ class JobNames:
         second = selection_name(other)
         if one == other or first is None or second is None:
             return True
-        is_later = second in self.former_selections(first)
+        former = self.former_selections(first)
+        is_later = second in former
         return not is_later and first not in self.former_selections(second)
 
     def label_keys(self, name: str) -> tuple[str, ...]:
@@ -117,7 +120,8 @@ class JobNames:
     def seen_by(self, labeler: MemberTable) -> str | None:
         """Return the label set whose values one labeler sees, as above."""
         if isinstance(labeler, Structured):
-            return self.structure_source(labeler.structure).label_set
+            structure = labeler.structure
+            return self.structure_source(structure).label_set
         if isinstance(labeler, Fitted):
             features = self.fit[labeler.fit].features
             return features.label_set if features else None
@@ -135,6 +139,7 @@ class JobNames:
         if name is None:
             return tuple(tables)
         if name not in tables:
-            there = ", ".join(tables) or "none"
+            named = ", ".join(tables)
+            there = named or "none"
             raise JobError(f"{self.path}: there is no {what} {name!r}. There is: {there}.")
         return (name,)

@@ -35,7 +35,8 @@ def training_needs(key: str, plan: NetworkPlan, training: Training) -> TrainingN
     _, workers = worker_range(training.workers)
     # with `lanes` memory holds one lane at a time, else a worker's share of a batch
     parts = training.lanes if training.gradients == "lanes" else workers
-    batch = training.batch_rows // parts * plan.in_features
+    part_rows = training.batch_rows // parts
+    batch = part_rows * plan.in_features
     numbers = plan.weights * _COPIES[training.optimizer] + plan.frozen + batch
     return TrainingNeeds(key, training.workers, training.gpus, plan.weights, numbers * _FLOAT_BYTES)
 
@@ -48,7 +49,8 @@ def _pools_read(student: Student, labels: str) -> set[str]:
         pools.update(student.pools)
     stop = student.early_stop
     if stop is not None and stop.label_set == labels:
-        pools.add(str(stop.over))
+        over = str(stop.over)
+        pools.add(over)
     return pools
 
 
@@ -63,4 +65,5 @@ def network_plan(workspace: Workspace, student: Student, where: str) -> NetworkP
         heads[name] = HeadPlan(widths[name], own)
     ngrams = student.model.text_hashing
     in_features = ngrams.most if ngrams else seen_width(workspace, student)
-    return NetworkPlan(in_features, student.model, heads)
+    model = student.model
+    return NetworkPlan(in_features, model, heads)

@@ -57,7 +57,8 @@ def all_needed(tables: JobTables, keys: Iterable[str], *, to_label: bool = True)
         elif name in _tables(tables).get(kind, ()):
             left += _NEEDS[kind](tables, name)
         elif kind == "students" and name in tables.students:
-            left += student_needs(tables.students[name])
+            student = tables.students[name]
+            left += student_needs(student)
     return found
 
 
@@ -115,7 +116,8 @@ def _fit_needs(tables: JobTables, name: str) -> Iterator[str]:
     if fit.features is not None:
         yield fit.features.of
     if fit.early_stop is not None and fit.early_stop.pool is not None:
-        yield pool_key(fit.early_stop.pool)
+        stop = fit.early_stop
+        yield pool_key(stop.pool)
 
 
 def _structure_needs(tables: JobTables, name: str) -> Iterator[str]:
@@ -128,7 +130,8 @@ def _select_needs(tables: JobTables, name: str) -> Iterator[str]:
     if table.structure is not None:
         yield f"structure.{table.structure}"
     if table.by.by_labels is not None:
-        yield f"labels.{table.by.by_labels}"
+        by_labels = table.by.by_labels
+        yield f"labels.{by_labels}"
     if table.after is not None:
         yield table.after
 

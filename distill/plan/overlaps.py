@@ -43,6 +43,9 @@ def _addresses(workspace: Workspace, pool: str) -> pa.Table | None:
     name = selection_name(pool)
     if name is None:
         return None
-    folder = selection_folder(workspace.root, name)
-    addresses = chosen_addresses(folder, workspace.rounds(name))
-    return addresses.select(list(ADDRESS_KEYS))
+    root = workspace.root
+    folder = selection_folder(root, name)
+    rounds = workspace.rounds(name)
+    addresses = chosen_addresses(folder, rounds)
+    keys = list(ADDRESS_KEYS)
+    return addresses.select(keys)

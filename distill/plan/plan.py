@@ -221,7 +221,8 @@ class Plan:
 
         With `mending`, damaged commits are no error. Raises ContractError, PoolError.
         """
-        over = self.tables.labels[name].over
+        label_tables = self.tables.labels
+        over = label_tables[name].over
         step = label_step(self.workspace, name, over, mending=mending)
         self.workspace.forget_labels(name)  # the step is about to change them
         return step
@@ -288,7 +289,8 @@ class Plan:
     def exports(self, names: Sequence[str] | None = None) -> list[ExportStep]:
         """Return the exports of students: all, or those named. Raises JobError for a name that the
         job lacks, ContractError where a student is not trained."""
-        chosen = self.tables.job.chosen_variants(names)
+        job = self.tables.job
+        chosen = job.chosen_variants(names)
         return [export_step(self.workspace, variant) for variant in chosen]
 
 

@@ -24,7 +24,8 @@ def grouped_votes(workspace: Workspace, table: Pooled, pools: Sequence[str]) -> 
 
 def pooled_folder(workspace: Workspace, name: str, values: GroupedVotes) -> Storage:
     """Return where the means of `labels.<name>` are kept."""
-    identity = digest(pooled_revision(values))
+    inputs = pooled_revision(values)
+    identity = digest(inputs)
     return workspace.root_of(f"labels.{name}").folder("pooled", name, identity[:16])
 
 

@@ -12,10 +12,11 @@ from distill.spec.labels import Pooled
 def pooled_step(workspace: Workspace, name: str) -> PooledStep | None:
     """Return what finds the means of `labels.<name>`; None where it pools nothing. Raises
     ContractError, as `grouped_votes`."""
-    table = workspace.tables.labels[name].labeler
+    label_tables = workspace.tables.labels
+    table = label_tables[name].labeler
     if not isinstance(table, Pooled):
         return None
-    over = workspace.tables.labels[name].over
+    over = label_tables[name].over
     values = grouped_votes(workspace, table, over)
     folder = pooled_folder(workspace, name, values)
     inventories = tuple(workspace.pool(pool).inventory for pool in over)

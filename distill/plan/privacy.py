@@ -60,7 +60,8 @@ def promises(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
     found = {}
     for variant in workspace.tables.job.variants:
         _, record = find_student(workspace, variant)
-        statements = with_totals(stored_statements(record))
+        stored = stored_statements(record)
+        statements = with_totals(stored)
         found[variant.name] = [each.as_json() for each in statements]
     return found if any(found.values()) else {}
 
@@ -72,17 +73,22 @@ def bare_pools(tables: JobTables, student: Student) -> set[str]:
     if student.training.private is None:
         names += [term.pool for term in student.terms]
     if student.early_stop is not None:
-        names.append(student.early_stop.pool)
+        stop = student.early_stop
+        names.append(stop.pool)
     for key in _needed(tables, student):
         kind, _, name = key.partition(".")
         if kind == "fit":
-            names += _bare_pools_of_fit(tables.fit[name])
+            fit = tables.fit[name]
+            names += _bare_pools_of_fit(fit)
         elif kind == "structure":
-            names.append(tables.structure[name].pool)
+            structure = tables.structure[name]
+            names.append(structure.pool)
         elif kind == "select":
-            names.append(tables.select[name].pool)
+            selection = tables.select[name]
+            names.append(selection.pool)
         elif kind == "labels":
-            names.append(tables.labels[name].calibrate_on)
+            labels = tables.labels[name]
+            names.append(labels.calibrate_on)
     return {tables.base_pool(name) for name in names if name is not None}
 
 
@@ -104,7 +110,8 @@ def _label_sets(student: Student) -> list[str]:
     """The label sets that a student itself names."""
     names = [term.label_set for term in student.terms if term.label_set]
     if student.features is not None:
-        names.append(student.features.label_set)
+        seen = student.features
+        names.append(seen.label_set)
     names += [
         term.row_weight.labels
         for term in student.terms
@@ -122,7 +129,8 @@ def _of_labels(
     """What a label set promises, each with the mechanism that ran."""
     votes = votes_statement(workspace, name)
     if votes is not None:
-        labeler = workspace.tables.labels[name].labeler
+        label_tables = workspace.tables.labels
+        labeler = label_tables[name].labeler
         assert isinstance(labeler, Pate)
         # what depends on private votes stays with the teachers
         yield (labeler.fit, votes.delta), replace(votes, data_dependent_epsilon=None)
@@ -130,4 +138,5 @@ def _of_labels(
         if isinstance(labeler, Fitted) and not isinstance(labeler, Pate):
             _, record = find_fit(workspace, labeler.fit)
             for number, statement in enumerate(stored_statements(record)):
-                yield (labeler.fit, number), statement
+                key = (labeler.fit, number)
+                yield key, statement

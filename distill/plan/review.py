@@ -76,7 +76,8 @@ def review_step(workspace: Workspace) -> ReviewStep:
             f'{tables.path}: no [review] table. Add one: `[review]` and `over = "POOL"`, a pool'
             " with label sets."
         )
-    pool = workspace.pool(review.over)
+    over = review.over
+    pool = workspace.pool(over)
     labels = tuple(_labels(workspace, name, pool) for name in reviewed_labels(tables, review))
     truth = _truth(tables, review)
     slices = tuple(_weak_slices(workspace, pool, labels))
@@ -126,7 +127,8 @@ def reviewed_labels(tables: JobTables, review: Review) -> list[str]:
 
 def is_reviewable(tables: JobTables, name: str) -> bool:
     """Return whether a label set names one class a row, and no cluster."""
-    labeler = tables.labels[name].labeler
+    table = tables.labels[name]
+    labeler = table.labeler
     is_cluster = getattr(labeler, "kind", "") == "structure"
     outputs = tables.label_outputs(name)
     return not is_cluster and bool(outputs.classes) and outputs.exclusive
@@ -134,19 +136,23 @@ def is_reviewable(tables: JobTables, name: str) -> bool:
 
 def _labels(workspace: Workspace, name: str, pool: OpenPool) -> ReviewLabels:
     slicing = label_slicing(workspace, name, pool)
-    labeler = workspace.tables.labels[name].labeler
+    label_tables = workspace.tables.labels
+    labeler = label_tables[name].labeler
     fit = workspace.tables.fit[labeler.fit] if isinstance(labeler, Fitted) else None
     base = workspace.tables.base_pool
     learned_it = fit is not None and base(fit.on) == base(pool.name)
-    outputs = workspace.tables.label_outputs(name)
+    tables = workspace.tables
+    outputs = tables.label_outputs(name)
     return ReviewLabels(name, outputs, slicing.column, slicing.pin, learned_it)
 
 
 def _truth(tables: JobTables, review: Review) -> Outputs | None:
     if tables.pools[review.over].target is None:
         return None
-    outputs = tables.pool_outputs(review.over)
-    return outputs if outputs.judged_as == "exclusive" else None
+    pool = review.over
+    outputs = tables.pool_outputs(pool)
+    is_exclusive = outputs.judged_as == "exclusive"
+    return outputs if is_exclusive else None
 
 
 def _why_not(missing: Sequence[str]) -> str:
@@ -160,7 +166,8 @@ def _why_not(missing: Sequence[str]) -> str:
         "confidence": "'confidence' needs a label set of exclusive classes over the pool",
     }
     lines = [needs[reason] for reason in missing] or [needs["confidence"]]
-    return f"{'; '.join(lines)}. Add it, or take the reason out."
+    reasons = "; ".join(lines)
+    return f"{reasons}. Add it, or take the reason out."
 
 
 def _weak_slices(
@@ -171,9 +178,11 @@ def _weak_slices(
     evaluation = _stored_evaluation(workspace)
     if evaluation is None or not evaluation.students:
         return
-    method = evaluation.students[0].first
+    student = evaluation.students[0]
+    method = student.first
     measure = evaluation.main_measure
-    overall = method.measures.get(measure)
+    measures = method.measures
+    overall = measures.get(measure)
     if overall is None:
         return
     sign = -1 if evaluation.kind == "value" else 1
@@ -196,7 +205,8 @@ def _stored_evaluation(workspace: Workspace) -> Evaluation | None:
     if workspace.tables.evaluate is None or not workspace.tables.evaluate.slices:
         return None
     try:
-        folder = open_storage(evaluate_step(workspace).folder)
+        uri = evaluate_step(workspace).folder
+        folder = open_storage(uri)
     except ContractError:  # students are not trained yet
         return None
     stored = folder.read_or_none(EVALUATION_KEY)
@@ -212,7 +222,8 @@ def _slicing(
     cannot be."""
     tables = workspace.tables
     assert tables.evaluate is not None
-    edges = tables.evaluate.edges_of(name)
+    evaluate = tables.evaluate
+    edges = evaluate.edges_of(name)
     if name.startswith(COLUMNS):
         column = name.removeprefix(COLUMNS)
         is_there = column in pool.schema.names and column not in pool.spec.dropped

@@ -34,7 +34,8 @@ def select_step(workspace: Workspace, name: str) -> SelectStep:
     chosen are no longer there."""
     tables = workspace.tables
     pool = workspace.pool(tables.select[name].pool)
-    folder = selection_folder(workspace.root, name)
+    root = workspace.root
+    folder = selection_folder(root, name)
     rounds = tuple(workspace.rounds(name))
     inputs = None
     if rounds:
@@ -48,8 +49,10 @@ def select_step(workspace: Workspace, name: str) -> SelectStep:
 def round_due(workspace: Workspace, name: str) -> bool:
     """Whether a round is to be chosen: the first, or one more where all before it are measured and
     promise enough."""
-    table = workspace.tables.select[name]
-    done = len(workspace.rounds(name))
+    tables = workspace.tables
+    table = tables.select[name]
+    rounds = workspace.rounds(name)
+    done = len(rounds)
     if done in (0, table.rounds):
         return done == 0
     measures = workspace.measures(name)
@@ -91,22 +94,27 @@ def require_live(workspace: Workspace, name: str) -> None:
     PoolError."""
     pool = workspace.pool(workspace.tables.select[name].pool)
     files = [key for each in workspace.rounds(name) for key in each.files]
-    inputs = ["live addresses", files, pool.inventory.content]
+    content = pool.inventory.content
+    inputs = ["live addresses", files, content]
     workspace.remember("checks", inputs, lambda: _look(workspace, name, pool))
 
 
 def _look(workspace: Workspace, name: str, pool: OpenPool) -> None:
-    folder = selection_folder(workspace.root, name)
-    addresses = chosen_addresses(folder, workspace.rounds(name))
+    root = workspace.root
+    folder = selection_folder(root, name)
+    rounds = workspace.rounds(name)
+    addresses = chosen_addresses(folder, rounds)
     used = addresses.group_by([SELECTED_SHARD, "shard_id"], use_threads=False).aggregate([])
     known = pool.inventory.known
     gone = []
     for row in used.to_pylist():
         _, shard_id = known.get(row[SELECTED_SHARD], (-1, ""))
         if shard_id != row["shard_id"].hex():
-            gone.append(row[SELECTED_SHARD])
+            shard = row[SELECTED_SHARD]
+            gone.append(shard)
     if gone:
-        named = ", ".join(gone[:3])
+        first = gone[:3]
+        named = ", ".join(first)
         more = "…" if len(gone) > 3 else ""
         raise PoolError(
             f"select.{name}: rows of {len(gone)} files of pools.{pool.name} were chosen that"
@@ -124,12 +132,14 @@ def asked_for(workspace: Workspace, name: str) -> str:
     # without defaults, so that a key that came later changes no digest of before
     later = {"rounds", "per_round", "stop_below"}  # say nothing of rounds that are done
     plain = table.model_dump(mode="json", exclude_defaults=True, exclude=later)
-    return digest([plain, pool.inventory.digest])
+    pinned = pool.inventory.digest
+    return digest([plain, pinned])
 
 
 def _require_same(workspace: Workspace, name: str) -> None:
     asked = asked_for(workspace, name)
-    stored = workspace.rounds(name)[0]
+    rounds = workspace.rounds(name)
+    stored = rounds[0]
     if stored.asked == asked:
         return
     raise ContractError(
@@ -188,7 +198,8 @@ def _inputs(workspace: Workspace, name: str, pool: OpenPool) -> SelectInputs:
 
 def _seen(workspace: Workspace, structure: str, pool: OpenPool) -> Dataset:
     """The rows of a pool as the lowest structure of a chain sees them."""
-    source = workspace.tables.structure_source(structure)
+    tables = workspace.tables
+    source = tables.structure_source(structure)
     if source.label_set is None:
         return Dataset((pool.inventory,), pool.seen_features, pool.width)
     values = label_values(workspace, source.label_set, (pool.name,))

@@ -52,7 +52,9 @@ def label_slicing(workspace: Workspace, name: str, pool: OpenPool) -> LabelSlici
     """Return a label set over a pool as slices. Raises ContractError where it is not there."""
     _, contract = prepare_labels(workspace, name)
     labels = workspace.whole_labels(name, pool, contract)
-    temperature = 1.0 if contract.kind == "logits" else None
-    outputs = workspace.tables.label_outputs(name)
+    are_logits = contract.kind == "logits"
+    temperature = 1.0 if are_logits else None
+    tables = workspace.tables
+    outputs = tables.label_outputs(name)
     column = LabelColumn(contract, (labels,), temperature)
     return LabelSlicing(column, outputs.classes, f"{contract.digest} {labels.label_hash}")

@@ -28,7 +28,8 @@ class JobSources(JobNames):
     def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:
         """Read the source of a labeler, loss or network of the user's own; `where` is the key that
         names it. Raises JobError."""
-        file = self.beside(custom.file)
+        path = custom.file
+        file = self.beside(path)
         # once a plan: several ask for it, and its neighbours are looked for
         if file not in self._sources:
             self._sources[file] = read_source(file, f"{where}.file")
@@ -41,7 +42,8 @@ class JobSources(JobNames):
 
     def fit_code(self, name: str) -> Code:
         """Read the source of `fit.<name>`'s own network, if it is one. Raises JobError."""
-        model = self.fit[name].model
+        fit = self.fit[name]
+        model = fit.model
         if not isinstance(model, CustomModel):
             return {}
         return {TRUNK: self.custom_source(model, f"fit.{name}.{TRUNK}")}
@@ -51,7 +53,8 @@ class JobSources(JobNames):
 
         Raises JobError.
         """
-        model = self.fit[fit].model
+        table = self.fit[fit]
+        model = table.model
         assert isinstance(model, Eszsl)
         where = f"fit.{fit}.model.descriptions"
         text = read_source(self.beside(model.descriptions), where).text

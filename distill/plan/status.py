@@ -83,17 +83,20 @@ def _model(
 
 def _selection(workspace: Workspace, name: str) -> StatusLine:
     title = f"select.{name}"
-    table = workspace.tables.select[name]
+    tables = workspace.tables
+    table = tables.select[name]
     total = table.rows
     try:
         rounds = workspace.rounds(name)
     except DistillError as error:
         return StatusLine(title, 0, total, "rows", str(error))
     if not rounds:
-        note = f"not chosen yet under {workspace.tables.root_uri}"
+        root = tables.root_uri
+        note = f"not chosen yet under {root}"
         return StatusLine(title, 0, total, "rows", note)
     note = f"by {rounds[-1].method['kind']}"
-    duplicates = rounds[-1].counts["duplicates"]
+    newest = rounds[-1]
+    duplicates = newest.counts["duplicates"]
     if duplicates:
         note += f", {duplicates:,} near-duplicates left out"
     done = sum(each.rows for each in rounds)
@@ -124,7 +127,8 @@ def _labels(workspace: Workspace, name: str, pool: str) -> StatusLine:
     if lost:
         note += f", {lost} lost"
     if len(entries) - lost < total:  # a finished set costs no look at who is at work
-        note += _at_work(state.labels.folder)
+        folder = state.labels.folder
+        note += _at_work(folder)
     return StatusLine(title, len(entries) - lost, total, "fragments", note)
 
 
@@ -133,6 +137,7 @@ def _at_work(folder: Storage) -> str:
     parts = parts_at_work(folder)
     if not parts:
         return ""
-    named = ", ".join(parts[:_MOST_NAMED])
+    first = parts[:_MOST_NAMED]
+    named = ", ".join(first)
     more = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
     return f", parts at work: {named}{more}"

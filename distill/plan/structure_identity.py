@@ -29,7 +29,8 @@ def structure_pools(workspace: Workspace, name: str) -> tuple[str, ...]:
 def structure_pins(workspace: Workspace, name: str) -> dict[str, str]:
     """Return what a structure is fitted on, by digest: a pool's content, the hashes of labels, or
     the weights of the structure that it stands on. Raises ContractError where those are missing."""
-    table = workspace.tables.structure[name]
+    tables = workspace.tables
+    table = tables.structure[name]
     if table.structure is not None:
         # by its weights: another cluster's last bits may have fitted it
         _, record = find_structure(workspace, table.structure)
@@ -77,7 +78,8 @@ def structure_recipe(workspace: Workspace, name: str, gives: str) -> Recipe:
     """Return how to build a fitted structure that gives so of rows as its pool or label set has
     them. Raises ContractError where one of its chain is not fitted."""
     folder, record = find_structure(workspace, name)
-    below = workspace.tables.structure[name].structure
+    structures = workspace.tables.structure
+    below = structures[name].structure
     before = None
     if below is not None:
         before = structure_recipe(workspace, below, below_gives(workspace, name))
@@ -87,5 +89,7 @@ def structure_recipe(workspace: Workspace, name: str, gives: str) -> Recipe:
 def below_gives(workspace: Workspace, name: str) -> str:
     """Return what the structure below `structure.<name>` gives it."""
     tables = workspace.tables
-    below = str(tables.structure[name].structure)
-    return tables.structure[below].model.features
+    table = tables.structure[name]
+    below = str(table.structure)
+    lower = tables.structure[below]
+    return lower.model.features

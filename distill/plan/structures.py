@@ -35,7 +35,8 @@ def structure_step(workspace: Workspace, name: str) -> StructureStep:
     folder = structure_folder(workspace, name)
     record = read_record(folder)
     if record is not None:
-        return StructureStep(name, folder.uri, record)
+        uri = folder.uri
+        return StructureStep(name, uri, record)
     return StructureStep(name, folder.uri, None, _inputs(workspace, name))
 
 
@@ -65,7 +66,8 @@ def _inputs(workspace: Workspace, name: str) -> StructureInputs:
 def structure_dataset(workspace: Workspace, name: str) -> Dataset:
     """Return the rows that a structure is fitted on, as the lowest one of its chain sees them.
     Raises ContractError where they are a label set's that is not whole."""
-    return _dataset_of(workspace, name, structure_pools(workspace, name))
+    pools = structure_pools(workspace, name)
+    return _dataset_of(workspace, name, pools)
 
 
 def _dataset_of(workspace: Workspace, name: str, names: Sequence[str]) -> Dataset:
@@ -75,7 +77,8 @@ def _dataset_of(workspace: Workspace, name: str, names: Sequence[str]) -> Datase
     label_set = workspace.tables.structure_source(name).label_set
     if label_set is not None:
         values = label_values(workspace, label_set, names)
-        return Dataset(inventories, values, values.width)
+        width = values.width
+        return Dataset(inventories, values, width)
     # of pools a structure names one, since two may have other features
     (pool,) = pools
     return Dataset(inventories, pool.seen_features, pool.width)
@@ -100,7 +103,8 @@ def look_step(workspace: Workspace, name: str) -> LookStep:
 def _look_inputs(
     workspace: Workspace, name: str, record: ModelRecord, pools: Sequence[str]
 ) -> LookInputs:
-    table = workspace.tables.structure[name]
+    tables = workspace.tables
+    table = tables.structure[name]
     target = _common_target(workspace, pools)
     columns = {"target": target} if target else {}
     return LookInputs(
@@ -118,11 +122,12 @@ def _look_inputs(
 def drift_steps(workspace: Workspace, name: str) -> Iterator[DriftStep]:
     """Yield how `structure.<name>` holds each pool that it watches against its own rows. Raises
     ContractError where it is not fitted."""
-    table = workspace.tables.structure[name]
+    tables = workspace.tables
+    table = tables.structure[name]
     for pool in table.watch:
         folder, record = find_structure(workspace, name)
         opened = workspace.pool(pool)
-        label_set = workspace.tables.structure_source(name).label_set
+        label_set = tables.structure_source(name).label_set
         hashes = workspace.label_set(label_set, pool).label_hash if label_set else None
         features = None if label_set else opened.features.model_dump(mode="json")
         identity = digest([record.sha256, pool, opened.inventory.content, hashes, features])
@@ -140,10 +145,11 @@ def drift_steps(workspace: Workspace, name: str) -> Iterator[DriftStep]:
 
 def _common_target(workspace: Workspace, pools: Sequence[str]) -> TargetColumn | None:
     """The target of classes that all the pools have, under one name; None where there is none."""
+    tables = workspace.tables
     found = set()
     for pool in pools:
-        outputs = workspace.tables.pool_outputs(pool)
-        found.add((workspace.tables.pools[pool].target, outputs))
+        outputs = tables.pool_outputs(pool)
+        found.add((tables.pools[pool].target, outputs))
     name, outputs = found.pop()
     if found or name is None or not outputs.classes or not outputs.exclusive:
         return None

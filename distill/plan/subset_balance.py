@@ -43,8 +43,10 @@ def balanced(subset: Subset, name: str, term: Term) -> Column:
             return group_numbers(read_label_rows(groups.sets[chunk.pool], chunk), groups.contract)
 
         counts = _count(subset, numbers, len(groups.weights))
-        weights = group_balancing_weights(counts, rule.power)
-        return replace(column, groups=replace(groups, weights=weights))
+        power = rule.power
+        weights = group_balancing_weights(counts, power)
+        weighted = replace(groups, weights=weights)
+        return replace(column, groups=weighted)
     return column
 
 

@@ -62,7 +62,8 @@ class JobTables(JobSources):
         if isinstance(self.fit[fit].model, Eszsl):
             classes, _ = self.descriptions(fit)
             return Outputs("logits", classes)
-        return self.pool_outputs(self.fit[fit].on)
+        fit_table = self.fit[fit]
+        return self.pool_outputs(fit_table.on)
 
     def label_outputs(self, name: str) -> Outputs:
         """Return what a label set says. Raises JobError for a custom labeler that does not say it,
@@ -76,8 +77,10 @@ class JobTables(JobSources):
         if isinstance(labeler, Fitted):
             return self.fit_outputs(labeler.fit)
         if isinstance(labeler, Structured):
-            classes = self._structure_output(labeler).classes
-            return Outputs("logits" if classes else "value", classes)
+            output = self._structure_output(labeler)
+            classes = output.classes
+            kind = "logits" if classes else "value"
+            return Outputs(kind, classes)
         if isinstance(labeler, (Merge, Pooled, Taught)):
             return self._made_outputs(labeler, where)
         if isinstance(labeler, Custom):
@@ -112,7 +115,8 @@ class JobTables(JobSources):
         """Return what a term learns from says."""
         if term.label_set:
             return self.label_outputs(term.label_set)
-        return self.pool_outputs(str(term.pool))
+        pool = str(term.pool)
+        return self.pool_outputs(pool)
 
     def head_outputs(self, student: Student, head: str) -> Outputs:
         """Return what a head answers: its declared classes, or the union of its terms' classes in
@@ -121,15 +125,18 @@ class JobTables(JobSources):
         classes = student.heads[head].classes if head in student.heads else None
         if not classes:
             every = (name for source in sources for name in source.classes)
-            classes = tuple(dict.fromkeys(every))
+            distinct = dict.fromkeys(every)
+            classes = tuple(distinct)
         return Outputs(sources[0].kind, classes, sources[0].exclusive)
 
     def held_out_term(self, stop: HeldOut) -> Term:
         """Return the term whose mean over the held-out rows is the measure of an early stop."""
         if stop.label_set:
-            source = self.label_outputs(stop.label_set)
+            label_set = stop.label_set
+            source = self.label_outputs(label_set)
         else:
-            source = self.pool_outputs(str(stop.pool))
+            pool = str(stop.pool)
+            source = self.pool_outputs(pool)
         return Term(learns=stop.learns, loss=stop.loss or usual_loss(source), head=stop.head)
 
     def _structure_output(self, labeler: Structured) -> StructureOutput:
@@ -139,7 +146,8 @@ class JobTables(JobSources):
         classes = labeler.class_names or self._own_classes(labeler, where)
         if not classes:
             return Outputs("value")
-        return Outputs("logits", classes, labeler.exclusive)
+        exclusive = labeler.exclusive
+        return Outputs("logits", classes, exclusive)
 
     def _made_outputs(self, labeler: Merge | Pooled | Taught, where: str) -> Outputs:
         if isinstance(labeler, Taught):

@@ -60,15 +60,17 @@ class GatherStep:
 def split_step(workspace: Workspace, name: str) -> SplitStep | None:
     """Return how the pool of `fit.<name>` is split; None of a fit of one network, or where all its
     teachers are done. Raises PoolError."""
-    fit = workspace.tables.fit[name]
+    tables = workspace.tables
+    fit = tables.fit[name]
     if fit.teachers is None:
         return None
     folder = fit_folder(workspace, name)
     if read_record(folder) is not None:
         return None
     assert fit.seed is not None  # filled in as the job was read
-    rows = workspace.tables.fragment_rows
-    pool = workspace.pool(fit.on)
+    rows = tables.fragment_rows
+    on = fit.on
+    pool = workspace.pool(on)
     done = read_parts(folder)
     return SplitStep(name, folder.uri, pool, fit.teachers, fit.seed, rows, done)
 
@@ -85,7 +87,8 @@ def teacher_steps(workspace: Workspace, name: str) -> list[TrainStep]:
 
 def gather_step(workspace: Workspace, name: str) -> GatherStep:
     """Return what makes one model of the teachers of `fit.<name>`."""
-    fit = workspace.tables.fit[name]
+    tables = workspace.tables
+    fit = tables.fit[name]
     assert fit.teachers is not None
     folder = fit_folder(workspace, name)
     teachers = [_teacher_uri(folder.uri, number) for number in range(fit.teachers.count)]
@@ -99,7 +102,8 @@ def _teacher_uri(folder: str, number: int) -> str:
 
 def _teacher(whole: TrainingPlan, number: int, part: Inventory) -> TrainStep:
     """The training of one teacher: that of the whole fit, on its own rows."""
-    uri = _teacher_uri(whole.folder, number)
+    folder = whole.folder
+    uri = _teacher_uri(folder, number)
     name = f"{whole.key} teacher {number}"
     record = read_record(open_storage(uri))
     if record is not None:
@@ -123,7 +127,8 @@ def _parts(workspace: Workspace, name: str) -> Iterator[Inventory]:
         )
     pool = workspace.pool(workspace.tables.fit[name].on)
     whole = _inventory(workspace.root, folder, found, pool)
-    keys = whole.table["key"].to_pylist()
+    column = whole.table["key"]
+    keys = column.to_pylist()
     number_of = {key: number for number, key in enumerate(keys)}
     for files in found.files:
         numbers = [number_of[key] for key in files]
@@ -138,5 +143,6 @@ def _inventory(root: Storage, folder: Storage, parts: PoolParts, pool: OpenPool)
     name = f"parts.{digest}"
     spec = pool.spec.model_copy(update={"format": "selection"})
     inventory = take_inventory(root, name, folder.folder(PARTS), spec=spec, only=only)
-    inventory = inventory.masked(pool.spec.rules)
+    rules = pool.spec.rules
+    inventory = inventory.masked(rules)
     return replace(inventory, format=of_pool_at(pool.inventory.uri, inventory.format))

@@ -41,7 +41,8 @@ def new_run(job_name: str, part: Part | None, began: float) -> str:
 
 def write_record(root: Storage, record: RunRecord, number: int) -> None:
     """Write a run as it is now, as its object of that number. Raises StorageError."""
-    content = seal(record.to_plain())
+    body = record.to_plain()
+    content = seal(body)
     root.folder(FOLDER, record.run).put(f"{number:06d}.json", content)
 
 
@@ -68,7 +69,8 @@ def _newest(root: Storage, job_name: str) -> dict[str, str]:
     for key in keys:  # in their order
         named = _KEY.fullmatch(key)
         if named and named["job"] == job_name:
-            newest[named["run"]] = key
+            run = named["run"]
+            newest[run] = key
     return newest
 
 

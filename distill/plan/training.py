@@ -134,8 +134,10 @@ def plan_fit(workspace: Workspace, name: str) -> TrainingPlan | ModelRecord:
     done = read_record(folder)
     if done is not None:
         return done
-    outputs = tables.pool_outputs(fit.on)
-    student = fit_student(fit, usual_loss(outputs))
+    pool = fit.on
+    outputs = tables.pool_outputs(pool)
+    loss = usual_loss(outputs)
+    student = fit_student(fit, loss)
     student = student_with_files(tables, student, f"fit.{name}")
     subject = _Subject(
         key=f"fit.{name}",
@@ -143,7 +145,7 @@ def plan_fit(workspace: Workspace, name: str) -> TrainingPlan | ModelRecord:
         folder=folder.uri,
         heads={MAIN: outputs},
         code=tables.fit_code(name),
-        pins={f"pools.{fit.on}": workspace.pool(fit.on).inventory.content},
+        pins={f"pools.{pool}": workspace.pool(pool).inventory.content},
     )
     return _training_plan(workspace, subject)
 
@@ -234,11 +236,12 @@ def _description(
         "changes": dict(subject.variant.changes),
         "terms": [f"{term.weight:g} · {term.text}" for term in terms],
     }
-    statements = inherited_statements(workspace, subject.variant.spec)
+    spec = subject.variant.spec
+    statements = inherited_statements(workspace, spec)
     if statements:
         description[PRIVACY] = [each.as_json() for each in statements]
     if held_out is not None:
-        pins = held_out_pins(workspace, held_out.stop, subject.variant.spec.features)
+        pins = held_out_pins(workspace, held_out.stop, spec.features)
         description["early_stop"] = {"measure": held_out.term.text, "pins": pins}
     return description
 
@@ -250,9 +253,11 @@ def _held_out_plan(
     stop = student.early_stop
     if stop is None:
         return None
-    term = workspace.tables.held_out_term(stop)
+    tables = workspace.tables
+    term = tables.held_out_term(stop)
     plan = _bare_term_plan(workspace, term, 0, 0, heads[stop.head])
-    pool = workspace.pool(str(stop.rows))
+    rows = str(stop.rows)
+    pool = workspace.pool(rows)
     dataset = dataset_of(workspace, student, [pool], {plan.column: term})
     return HeldOutPlan(dataset, plan, stop)
 
@@ -268,7 +273,8 @@ def _term_plan(
     head."""
     student = subject.variant.spec
     term = student.terms[number]
-    source = groups.index(pools_of(student, term))
+    pools = pools_of(student, term)
+    source = groups.index(pools)
     plan = _bare_term_plan(workspace, term, number, source, subject.heads[term.head])
     head = student.heads.get(term.head)
     if head is None or head.width is None:
@@ -310,7 +316,8 @@ def _bare_term_plan(
 def term_text(term: Term) -> str:
     """Say a term in words, such as "kl at T=4 to labels.large"."""
     text = term.loss.kind.replace("_", " ")
-    temperature = term.loss.label_temperature or 1.0
+    loss = term.loss
+    temperature = loss.label_temperature or 1.0
     if temperature != 1.0:
         text += f" at T={temperature:g}"
     text += f" to {term.learns}"

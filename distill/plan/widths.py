@@ -23,11 +23,12 @@ def head_widths(workspace: Workspace, student: Student, where: str) -> dict[str,
     if stop is None or workspace.tables.head_outputs(student, stop.head).classes:
         return widths
     head_width = widths[stop.head]
-    held_out = workspace.tables.held_out_term(stop)
+    tables = workspace.tables
+    held_out = tables.held_out_term(stop)
     width = term_width(workspace, held_out)
     if width != head_width:
         raise ContractError(
-            f"{workspace.tables.path}: {where}.early_stop: {stop.learns} has {width} numbers a row,"
+            f"{tables.path}: {where}.early_stop: {stop.learns} has {width} numbers a row,"
             f" but head {stop.head!r} answers with {head_width}. Measure it by another."
         )
     return widths
@@ -54,7 +55,8 @@ def _head_width(workspace: Workspace, student: Student, head: str, where: str) -
 
 def common_width(widths: Mapping[str, int]) -> int | None:
     """Return the one width that all have; None where they differ."""
-    distinct = set(widths.values())
+    values = widths.values()
+    distinct = set(values)
     return distinct.pop() if len(distinct) == 1 else None
 
 
@@ -65,26 +67,30 @@ def term_width(workspace: Workspace, term: Term) -> int:
     if classes:
         return len(classes)
     if term.label_set is None:
-        return _target_width(workspace, str(term.pool))
+        pool = str(term.pool)
+        return _target_width(workspace, pool)
     return label_width(workspace, term.label_set)
 
 
 def label_width(workspace: Workspace, name: str) -> int:
     """Return the numbers a row of `labels.<name>`. Raises PoolError."""
-    labels = workspace.tables.labels[name]
+    tables = workspace.tables
+    labels = tables.labels[name]
     where, first = next(labels.members(name))
-    if isinstance(first, Fitted) and not workspace.tables.label_outputs(name).classes:
-        fit = workspace.tables.fit[first.fit]
+    if isinstance(first, Fitted) and not tables.label_outputs(name).classes:
+        fit = tables.fit[first.fit]
         return _target_width(workspace, fit.on)
-    return workspace.tables.labeler_width(first, where)
+    return tables.labeler_width(first, where)
 
 
 def seen_width(workspace: Workspace, student: Student) -> int:
     """Return the numbers a row that a student sees, of text that is not hashed 1. Raises
     PoolError."""
     if student.features is not None:
-        return label_width(workspace, student.features.label_set)
-    return workspace.pool_like(student.pools[0]).width
+        label_set = student.features.label_set
+        return label_width(workspace, label_set)
+    first = student.pools[0]
+    return workspace.pool_like(first).width
 
 
 def structure_width(workspace: Workspace, name: str) -> int:
@@ -96,7 +102,8 @@ def structure_width(workspace: Workspace, name: str) -> int:
         return below.output(below.features).width
     if table.label_set is not None:
         return label_width(workspace, table.label_set)
-    return pool_width(workspace, str(table.pool))
+    pool = str(table.pool)
+    return pool_width(workspace, pool)
 
 
 def pool_width(workspace: Workspace, name: str) -> int:
@@ -111,7 +118,9 @@ def pool_width(workspace: Workspace, name: str) -> int:
 def _target_width(workspace: Workspace, pool: str) -> int:
     opened = workspace.pool_like(pool)
     spec = opened.spec.model_dump(mode="json", include={"target", "format"})
-    inputs = ["target width", opened.inventory.content, spec]
-    outputs = workspace.tables.pool_outputs(pool)
+    content = opened.inventory.content
+    inputs = ["target width", content, spec]
+    tables = workspace.tables
+    outputs = tables.pool_outputs(pool)
     width = workspace.remember("checks", inputs, lambda: opened.target_width(outputs))
     return int(width)

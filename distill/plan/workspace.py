@@ -78,12 +78,15 @@ class Workspace:
         Raises PoolError.
         """
         if name not in self._pools:
-            spec = self.tables.pools[name]
+            tables = self.tables
+            spec = tables.pools[name]
             chosen = self._chosen_files(name)
             files = open_storage(self.tables.pool_uri(name))
-            root = self.root_of(f"pools.{name}")
+            key = f"pools.{name}"
+            root = self.root_of(key)
             inventory = take_inventory(root, name, files, spec=spec, read=read, only=chosen)
-            inventory = inventory.masked(spec.rules)
+            rules = spec.rules
+            inventory = inventory.masked(rules)
             if chosen is not None:
                 base = self.pool(self.tables.base_pool(name)).inventory
                 format = of_pool_at(base.uri, inventory.format)
@@ -114,8 +117,10 @@ class Workspace:
         """Return how many rows a pool has, or a selection will have. Raises PoolError."""
         selection = selection_name(name)
         if selection is None or self.rounds(selection):
-            return self.pool(name).inventory.rows
-        return self.tables.select[selection].most_rows
+            pool = self.pool(name)
+            return pool.inventory.rows
+        tables = self.tables
+        return tables.select[selection].most_rows
 
     def rounds(self, selection: str) -> list[ChosenRound]:
         """Read what was chosen in `select.<selection>`, if anything. Raises StorageError."""
@@ -165,7 +170,8 @@ class Workspace:
         if name not in self._inventories:
             uri = self.tables.pool_uri(name)
             inventory = read_inventory(self.root_of(f"pools.{name}"), name, uri)
-            rules = self.tables.pools[name].rules
+            pools = self.tables.pools
+            rules = pools[name].rules
             self._inventories[name] = inventory and inventory.masked(rules)
         return self._inventories[name]
 
@@ -189,11 +195,13 @@ class Workspace:
     def label_set_state(self, name: str, pool: str, *, mending: bool = False) -> LabelSetState:
         """Read anew what is stored of one label set, and know it from now on. Raises ContractError,
         StorageError."""
-        version = self.tables.labels[name].version
+        label_tables = self.tables.labels
+        version = label_tables[name].version
         folder = label_set_folder(self.root_of(f"labels.{name}"), name, version, pool)
         inventory = self.inventory(pool)
         state = read_state(folder, name, version, inventory, mending=mending)
-        self.know_labels(pool, state.labels)
+        labels = state.labels
+        self.know_labels(pool, labels)
         return state
 
     def whole_labels(self, name: str, pool: OpenPool, contract: Contract) -> LabelSet:
@@ -208,7 +216,8 @@ class Workspace:
 
     def know_labels(self, pool: str, labels: LabelSet) -> None:
         """Take a label set over a pool for what is stored."""
-        self._label_sets[labels.name, pool] = labels
+        key = labels.name, pool
+        self._label_sets[key] = labels
 
     def forget_labels(self, name: str) -> None:
         """Read the label sets of `labels.<name>` anew when they are next asked for."""
@@ -218,12 +227,14 @@ class Workspace:
     def remember(self, folder: str, of: Sequence[object], find: Callable[[], Any]) -> Any:
         """Return what `find` says, plain as JSON, asked once for one `of` and kept under the root;
         who asks at the same time writes the same. Raises what `find` raises, StorageError."""
-        kept = self.root.folder(folder)
+        root = self.root
+        kept = root.folder(folder)
         key = digest(list(of))[:32]
         if (folder, key) not in self._remembered:
             stored = kept.read_or_none(key)
             if stored is None:
-                stored = seal({folder: find()})
+                body = {folder: find()}
+                stored = seal(body)
                 kept.put(key, stored)
             self._remembered[folder, key] = unseal(stored, kept.url(key)).get(folder)
         return self._remembered[folder, key]

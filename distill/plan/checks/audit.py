@@ -35,18 +35,20 @@ def check_audited(tables: JobTables) -> Problems:
     audited = audited_keys(tables, audit)
     for rule in tables.gate.audit if tables.gate else ():
         if rule.at not in audited:
-            known = ", ".join(audited) or "nothing"
+            named = ", ".join(audited)
+            known = named or "nothing"
             yield f"gate.audit: at = {rule.at!r}: is not audited. Audited is: {known}."
 
 
 def _pools(tables: JobTables, audit: Audit) -> Problems:
+    pools = tables.pools
     for key, name in (("members", audit.members), ("held_out", audit.others)):
-        if name not in tables.pools:
-            there = ", ".join(each for each in tables.pools if not each.endswith(HELD_OUT))
+        if name not in pools:
+            there = ", ".join(each for each in pools if not each.endswith(HELD_OUT))
             yield f"audit.{key} = {name!r}: there is no such pool. There is: {there}."
             return
-    members = tables.pools[audit.members]
-    others = tables.pools[audit.others]
+    members = pools[audit.members]
+    others = pools[audit.others]
     if members.target is None:
         yield f"audit.members = {audit.members!r}: that pool has no target. Name a labelled pool."
     masked = sorted(set(members.mask) & set(members.read_columns))

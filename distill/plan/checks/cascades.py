@@ -98,4 +98,5 @@ def _share(tables: JobTables, one: str, other: str) -> bool:
 
 
 def _named(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
+    named = ", ".join(names)
+    return named or "none"

@@ -64,7 +64,8 @@ def _try(call: CustomLossCall, trial: _Trial) -> None:
     try:
         call_custom_loss(call, student, taught)
     except DistillError as error:
-        learned = "" if trial.source.classes else ", to learn ones"
+        classes = trial.source.classes
+        learned = "" if classes else ", to learn ones"
         raise JobError(
             f"{error}\nTwo rows of {trial.width} random numbers were tried{learned}."
         ) from error
@@ -77,9 +78,12 @@ def _two_rows(trial: _Trial) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     student, taught = torch.randn(2, 2, trial.width, generator=generator)
     if trial.source.kind == "value":
-        return student, torch.ones_like(taught)
+        ones = torch.ones_like(taught)
+        return student, ones
     if not trial.target:
         return student, taught
     if trial.source.exclusive:
-        return student, taught.argmax(dim=1)
-    return student, (taught > 0).float()
+        classes = taught.argmax(dim=1)
+        return student, classes
+    positive = taught > 0
+    return student, positive.float()

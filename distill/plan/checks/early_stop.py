@@ -28,8 +28,10 @@ def check_fit_stop(tables: JobTables, name: str) -> Problems:
             " Name a pool with a target, as 'pools.NAME'."
         )
     else:
-        outputs = tables.pool_outputs(fit.on)
-        student = fit_student(fit, usual_loss(outputs))
+        pool = fit.on
+        outputs = tables.pool_outputs(pool)
+        loss = usual_loss(outputs)
+        student = fit_student(fit, loss)
         yield from check_stop(tables, student, where)
 
 

@@ -14,7 +14,8 @@ def is_judged_on(tables: JobTables, pool: str | None) -> bool:
     if tables.evaluate is None or pool is None:
         return False
     judged_on = tables.base_pool(tables.evaluate.on)
-    return judged_on == tables.base_pool(pool)
+    base = tables.base_pool(pool)
+    return judged_on == base
 
 
 def check_evaluation(tables: JobTables) -> Problems:
@@ -33,7 +34,8 @@ def check_evaluation(tables: JobTables) -> Problems:
 def _temperatures(tables: JobTables, on: str) -> Problems:
     """Whether the judged label sets can be read at temperature 1."""
     for name in judged_labels(tables, on):
-        encoding = tables.labels[name].encoding
+        labels = tables.labels[name]
+        encoding = labels.encoding
         if isinstance(encoding, TopK) and 1.0 not in encoding.temperatures:
             key = f"labels.{name}.encoding.temperatures"
             declared = list(encoding.temperatures)

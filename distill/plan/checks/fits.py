@@ -36,7 +36,8 @@ def _fit(tables: JobTables, name: str) -> Problems:
         yield f"{on}: students are judged on that pool. Fit it on another one."
     pools = [fit.on]
     if fit.early_stop is not None and fit.early_stop.pool is not None:
-        pools.append(fit.early_stop.pool)
+        stop = fit.early_stop
+        pools.append(stop.pool)
     yield from check_seen(tables, pools, fit.model, fit.features, where)
     yield from check_size(fit.model, f"{where}.model")
     yield from check_custom_network(tables, fit.model, f"{where}.model")

@@ -76,13 +76,14 @@ def _powered(tables: JobTables, evaluate: Evaluate) -> Problems:
     if powered is None:
         return
     where = "evaluate.prediction_powered"
-    teacher = first_teacher(tables, evaluate.on)
+    on = evaluate.on
+    teacher = first_teacher(tables, on)
     if teacher is None:
-        yield f"{where}: no teacher labels pools.{evaluate.on}. Add a label set over it."
+        yield f"{where}: no teacher labels pools.{on}. Add a label set over it."
         return
-    needed = {teacher: (evaluate.on, powered.over)}
+    needed = {teacher: (on, powered.over)}
     if powered.strata is not None:
-        needed[powered.strata] = (evaluate.on, powered.over)
+        needed[powered.strata] = (on, powered.over)
     for name, pools in needed.items():
         for pool in pools:
             if pool not in tables.labels[name].over:
@@ -131,7 +132,8 @@ def _rule(tables: JobTables, evaluate: Evaluate, rule: Rule, where: str) -> Prob
         there = ", ".join(evaluate.slices) or "none"
         yield f"{where}.slices: {missing} are not among evaluate.slices. There is: {there}."
     if rule.slices and rule.measure not in ROW_MEASURES[kind]:
-        of_rows = " or ".join(ROW_MEASURES[kind])
+        measures = ROW_MEASURES[kind]
+        of_rows = " or ".join(measures)
         yield f"{where}.measure = {rule.measure!r}: slices have {of_rows}. Use one of them."
     if rule.beside and rule.measure in _UNPAIRED:
         yield (
@@ -150,7 +152,8 @@ def check_sliced_columns(workspace: Workspace) -> None:
     evaluate = workspace.tables.evaluate
     if evaluate is None or not evaluate.sliced_columns:
         return
-    pool = workspace.pool(evaluate.on)
+    on = evaluate.on
+    pool = workspace.pool(on)
     edges = {name: list(evaluate.edges_of(f"{COLUMNS}{name}")) for name in evaluate.sliced_columns}
 
     def look() -> None:

@@ -60,7 +60,8 @@ def _features(tables: JobTables, labeler: LabelerKind, over: Sequence[str], wher
     if labeler.reads is None:
         return
     for pool in over:
-        features = tables.pools[pool].features
+        spec = tables.pools[pool]
+        features = spec.features
         if not _is_read(labeler, features):
             kind = features.kind if features else None
             yield (
@@ -68,7 +69,8 @@ def _features(tables: JobTables, labeler: LabelerKind, over: Sequence[str], wher
                 f" but pools.{pool} has features of kind {kind!r}. Use another one."
             )
         elif isinstance(labeler, ModelLabelerKind):
-            uri = tables.model_uri(labeler.model)
+            model = labeler.model
+            uri = tables.model_uri(model)
             for problem in labeler.misread(features, uri):
                 yield f"{where}.model: over pools.{pool}: {problem}"
 

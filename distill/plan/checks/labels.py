@@ -90,13 +90,14 @@ def _in_plain_text(tables: JobTables, labels: Labels, where: str) -> Problems:
 
 def _pooled(tables: JobTables, labeler: Pooled, pools: Sequence[str], where: str) -> Problems:
     votes = f"{where}.votes = {labeler.votes!r}"
-    outputs = tables.label_outputs(labeler.votes_of)
+    votes_of = labeler.votes_of
+    outputs = tables.label_outputs(votes_of)
     if not outputs.is_exclusive:
         yield (
             f"{votes}: says {outputs.in_words}, and votes are for one of several classes. Name"
             " another label set."
         )
-    yield from check_values(tables, labeler.votes_of, pools, votes)
+    yield from check_values(tables, votes_of, pools, votes)
     key = f"{where}.groups = {labeler.groups!r}"
     yield from check_groups(tables, labeler.groups_of, pools, key)
 
@@ -146,7 +147,8 @@ def _keys(tables: JobTables, labels: Labels, where: str) -> Problems:
             f"{where}: the pools keep different keys, {keys},"
             " and a label set has one set of columns. Give them the same keys."
         )
-    taken = label_column_keys(tables, labels.over)
+    pools = labels.over
+    taken = label_column_keys(tables, pools)
     if taken:
         yield (
             f"{where}: its pools keep {taken} as keys, but label sets have columns of that name."

@@ -149,5 +149,6 @@ def _known(name: str | None, known: Iterable[str], where: str, what: str) -> Pro
     names = list(known)
     if name is None or name in names:
         return
-    there = ", ".join(names) or "none"
+    named = ", ".join(names)
+    there = named or "none"
     yield f"{where} = {name!r}: there is no such {what}. There is: {there}."

@@ -45,7 +45,8 @@ def check_networks_build(workspace: Workspace) -> None:
     and what no library here computes. Raises JobError, ContractError, MissingExtraError."""
     for labels in workspace.tables.labels.values():
         if labels.views is not None:
-            _check_augmentation(workspace, labels.views.augment)
+            views = labels.views
+            _check_augmentation(workspace, views.augment)
     for build in _builds(workspace):
         augment = build.student.training.augment
         if augment is not None:
@@ -57,7 +58,8 @@ def check_networks_build(workspace: Workspace) -> None:
 
 def _check_augmentation(workspace: Workspace, augment: Augment) -> None:
     # not first by a worker, when the teacher's labels are paid for
-    inputs = ["augment", augment.model_dump(mode="json")]
+    plain = augment.model_dump(mode="json")
+    inputs = ["augment", plain]
     workspace.remember("checks", inputs, partial(_require_augmentation, augment))
 
 
@@ -76,9 +78,11 @@ def _builds(workspace: Workspace) -> Iterator[_Build]:
 
 def _fit_build(workspace: Workspace, name: str, fit: Fit, model: Network) -> _Build:
     outputs = workspace.tables.pool_outputs(fit.on)
-    student = fit_student(fit, usual_loss(outputs))
+    loss = usual_loss(outputs)
+    student = fit_student(fit, loss)
     model = network_with_files(workspace.tables, model, f"fit.{name}.{TRUNK}")
-    code = workspace.tables.fit_code(name)
+    tables = workspace.tables
+    code = tables.fit_code(name)
     plan = NetworkPlan(0, model, {"": HeadPlan(1)}, code)
     return _Build(f"fit.{name}", student.pools, plan, student)
 
@@ -87,7 +91,8 @@ def _student_build(workspace: Workspace, student: Student, where: str) -> _Build
     pools = student.pools
     evaluate = workspace.tables.evaluate
     if evaluate:
-        pools = (*pools, evaluate.on)
+        on = evaluate.on
+        pools = (*pools, on)
     student = student_with_files(workspace.tables, student, where)
     own = {name: HeadPlan(1, head.model) for name, head in student.heads.items()}
     code = workspace.tables.student_code(student, where)
@@ -123,11 +128,13 @@ def _may_not_fit(plan: NetworkPlan) -> bool:
 
 def _check_build(workspace: Workspace, build: _Build) -> None:
     if build.student.features is not None:
-        width = seen_width(workspace, build.student)
+        student = build.student
+        width = seen_width(workspace, student)
         inputs = ["own", width, build.plan.to_plain(), *_asked_for(build)]
         workspace.remember("checks", inputs, partial(_build_for, workspace, build, width))
         return
-    pool = workspace.pool_like(build.pools[0])  # the others are of its width
+    first = build.pools[0]
+    pool = workspace.pool_like(first)  # the others are of its width
     plan = build.plan.to_plain()
     inputs = ["own", pool.inventory.content, _features(pool), plan, *_asked_for(build)]
     workspace.remember("checks", inputs, lambda: _build_for(workspace, build, pool.width))
@@ -140,7 +147,8 @@ def _features(pool: OpenPool) -> object:
 def _build_for(workspace: Workspace, build: _Build, width: int) -> None:
     plan = replace(build.plan, in_features=width)
     where = f"{workspace.tables.path}: {build.where}"
-    check_network(plan, where, training=build.student.training)
+    training = build.student.training
+    check_network(plan, where, training=training)
 
 
 def _asked_for(build: _Build) -> list[str]:
@@ -157,9 +165,11 @@ def check_network(plan: NetworkPlan, where: str, *, training: Training | None = 
     asked = training or Training()
     try:
         for key, network in plan.networks.items():
-            network.require_fit(plan.input_of(key))
+            seen = plan.input_of(key)
+            network.require_fit(seen)
         if any(network.trial == "training" for network in plan.networks.values()):
-            _check_trainable(plan, batch_norm=asked.batch_norm is not None)
+            batch_norm = asked.batch_norm is not None
+            _check_trainable(plan, batch_norm=batch_norm)
         if any(
             network.trial == "shape" and network.reads_text for network in plan.networks.values()
         ):

@@ -29,7 +29,8 @@ def check_same_features(tables: JobTables, pools: Sequence[str], where: str) -> 
     them."""
     features = {tables.pools[pool].features for pool in pools}
     if len(features) > 1:
-        together = list(dict.fromkeys(pools))
+        distinct = dict.fromkeys(pools)
+        together = list(distinct)
         yield (
             f"{where}: one model sees the pools {together}, which have different features."
             " Give them the same."
@@ -41,7 +42,8 @@ def check_readable(
 ) -> Problems:
     """Yield why a model cannot read pools; `where` is the table that has the model."""
     for pool in dict.fromkeys(pools):
-        features = tables.pools[pool].features
+        spec = tables.pools[pool]
+        features = spec.features
         for problem in model.misread(features, pool):
             yield f"{where}.model.{problem}"
 
@@ -125,7 +127,8 @@ def check_networks(tables: JobTables, student: Student, where: str) -> Problems:
     the user's own are missing, and where a width stands that may not; `where` is its key."""
     pools = list(student.pools)
     if tables.evaluate and student.features is not None:
-        pools.append(tables.evaluate.on)
+        judged_on = tables.evaluate.on
+        pools.append(judged_on)
     yield from check_seen(tables, pools, student.model, student.features, where)
     yield from check_size(student.model, f"{where}.model")
     for key, begun in pretrained_networks(student).items():

@@ -36,9 +36,11 @@ def _check(workspace: Workspace, name: str) -> None:
     # a finished job opens no input
     pool = workspace.pool(name)
     spec = pool.spec.model_dump(mode="json", include={"features", "target", "keys", "format"})
-    outputs = workspace.tables.pool_outputs(name)
+    tables = workspace.tables
+    outputs = tables.pool_outputs(name)
     # {}: the shapes of networks, once checked here; without it roots made before are looked at anew
-    looked_for = [spec, asdict(outputs), {}]
+    plain = asdict(outputs)
+    looked_for = [spec, plain, {}]
     if pool.spec.rules:  # what came later is left out where it says nothing
         looked_for.append(plain_rules(pool.spec.rules))
     look = partial(_look, workspace, pool)

@@ -26,12 +26,14 @@ def check_private_fit(tables: JobTables, name: str) -> Problems:
     yield from _chosen((fit.on,), f"{where}.on")
     if fit.features is not None:
         # what it learns is no matter here
-        as_student = fit_student(fit, CrossEntropy(kind="cross_entropy"))
+        loss = CrossEntropy(kind="cross_entropy")
+        as_student = fit_student(fit, loss)
         yield from _seen_bare(tables, as_student, where)
     yield from _ways(fit.training, f"{where}.training")
     yield from _network(fit.model, f"{where}.model")
     if fit.early_stop is not None:
-        yield _early_stop(f"{where}.early_stop")
+        key = f"{where}.early_stop"
+        yield _early_stop(key)
     if fit.teachers is not None:
         yield (
             f"{where}.teachers: their noisy votes are the promise, and noise in each of them makes"

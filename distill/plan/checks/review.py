@@ -13,7 +13,8 @@ def check_review(tables: JobTables) -> Problems:
     if review is None:
         return
     if review.over not in tables.pools:
-        there = ", ".join(tables.pools)
+        pools = tables.pools
+        there = ", ".join(pools)
         yield f"review.over = {review.over!r}: there is no such pool. There is: {there}."
         return
     for name in review.labels:

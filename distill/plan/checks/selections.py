@@ -62,7 +62,8 @@ def _structure(tables: JobTables, table: Select, where: str) -> Problems:
 
 
 def _clusters(tables: JobTables, structure: str, where: str, *, needs: bool) -> Problems:
-    model = tables.structure[structure].model
+    table = tables.structure[structure]
+    model = table.model
     if needs and not set(model.gives).intersection(CLUSTERS):
         yield (
             f"{where} = {structure!r}: is a {model.kind}, which has no clusters. Name a k-means, or"
@@ -88,15 +89,16 @@ def _labels(tables: JobTables, table: Select, where: str) -> Problems:
     by = table.by
     if not isinstance(by, Uncertain):
         return
-    labels = tables.labels[by.labels]
-    key = f"{where}.by.labels = {by.labels!r}"
+    label_set = by.labels
+    labels = tables.labels[label_set]
+    key = f"{where}.by.labels = {label_set!r}"
     if table.pool not in labels.over:
         yield (
             f"{key}: it covers {list(labels.over)}, and rows of pools.{table.pool} are to be"
-            f" chosen. Add {table.pool!r} to labels.{by.labels}.over."
+            f" chosen. Add {table.pool!r} to labels.{label_set}.over."
         )
     try:
-        outputs = tables.label_outputs(by.labels)
+        outputs = tables.label_outputs(label_set)
     except JobError:
         return  # said of the label set
     if by.measure == "disagreement":
@@ -108,7 +110,7 @@ def _labels(tables: JobTables, table: Select, where: str) -> Problems:
     temperatures = getattr(encoding, "temperatures", None)
     if temperatures is not None and by.temperature not in temperatures:
         yield (
-            f"{where}.by.temperature = {by.temperature:g}: labels.{by.labels} keeps its largest"
+            f"{where}.by.temperature = {by.temperature:g}: labels.{label_set} keeps its largest"
             f" logits at {list(temperatures)}. Use one of those."
         )
 
@@ -161,13 +163,15 @@ def _fitted_on(tables: JobTables, structure: str) -> tuple[str, ...]:
     """The pools whose rows, or labels of rows, a structure is fitted on."""
     source = tables.structure_source(structure)
     if source.label_set is not None:
-        return tables.labels[source.label_set].over
+        label_set = source.label_set
+        return tables.labels[label_set].over
     return (str(source.pool),)
 
 
 def _rows_due(workspace: Workspace, name: str) -> int:
     """Rows of the rounds that are still to come."""
-    table = workspace.tables.select[name]
+    tables = workspace.tables
+    table = tables.select[name]
     rounds = workspace.rounds(name)
     if not rounds:
         return table.most_rows

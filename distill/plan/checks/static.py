@@ -51,7 +51,8 @@ def check_job(tables: JobTables) -> Problems:
     only repeat it."""
     for check in _CHECKS:
         found = check(tables)
-        problems = list(dict.fromkeys(found))  # the variants of a student share theirs
+        distinct = dict.fromkeys(found)
+        problems = list(distinct)  # the variants of a student share theirs
         yield from problems
         if problems:
             return

@@ -30,6 +30,8 @@ def check_inputs(workspace: Workspace) -> None:
     check_structures_fit(workspace)
     check_networks_build(workspace)
     for variant in workspace.tables.job.variants:
-        where = f"students.{variant.student}"
-        head_widths(workspace, variant.spec, where)
-        check_custom_losses(workspace, variant.spec, where)
+        student = variant.student
+        where = f"students.{student}"
+        spec = variant.spec
+        head_widths(workspace, spec, where)
+        check_custom_losses(workspace, spec, where)

@@ -36,7 +36,8 @@ def _source(tables: JobTables, table: Structure, of: str) -> Problems:
     if table.label_set is None:
         return
     yield from check_values(tables, table.label_set, (), of)
-    labels = tables.labels[table.label_set]
+    label_set = table.label_set
+    labels = tables.labels[label_set]
     judged_on = tables.evaluate.on if tables.evaluate else None
     if set(labels.over) == {judged_on}:
         yield (
@@ -79,8 +80,9 @@ def _watched(tables: JobTables, name: str) -> Problems:
 
 def _of_one_kind(tables: JobTables, where: str, watched: str, source: str) -> Problems:
     """Whether a watched pool's features are what the structure sees of its own pool."""
-    theirs = tables.pools[watched].features
-    ours = tables.pools[source].features
+    pools = tables.pools
+    theirs = pools[watched].features
+    ours = pools[source].features
     if theirs and ours and theirs.kind != ours.kind:
         yield (
             f"{where}: {watched} has features of kind {theirs.kind!r}, and the structure sees"
@@ -114,7 +116,8 @@ def check_structure_labels(tables: JobTables, name: str) -> Problems:
 
 def _numbers(tables: JobTables, name: str, labeler: Structured) -> Problems:
     """Whether the number of a cluster or a unit is stored as it is."""
-    encoding = tables.labels[name].encoding
+    labels = tables.labels[name]
+    encoding = labels.encoding
     is_half = isinstance(encoding, Value) and encoding.dtype == "float16"
     if is_half and labeler.gives in NUMBERS:
         yield (

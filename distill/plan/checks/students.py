@@ -33,7 +33,8 @@ def check_sweeps(tables: JobTables) -> Problems:
 def check_students(tables: JobTables) -> Problems:
     """Yield all problems of students as they are trained, variant by variant."""
     for variant in tables.job.variants:
-        where = f"students.{variant.student}"
+        student = variant.student
+        where = f"students.{student}"
         # a sweep may have changed the names that were checked in the table
         unknown = list(check_student_names(tables, variant.spec, where))
         yield from unknown
@@ -77,7 +78,8 @@ def _rows(tables: JobTables, student: Student, where: str) -> Problems:
     """Whether it sees alike rows, all of them labelled, and none that it is judged on."""
     pools = list(student.taught_on)
     if tables.evaluate:
-        pools.append(tables.evaluate.on)
+        judged_on = tables.evaluate.on
+        pools.append(judged_on)
     yield from check_same_features(tables, pools, f"{where}.on")
     for term in student.terms:
         yield from _covered(tables, student, term, where)

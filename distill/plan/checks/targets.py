@@ -43,8 +43,9 @@ def check_targets(workspace: Workspace) -> None:
 
 def _check(workspace: Workspace, name: str) -> None:
     pool = workspace.pool_like(name)
-    outputs = workspace.tables.pool_outputs(name)
-    where = f"{workspace.tables.path}: pools.{name}.target = {pool.spec.target!r}"
+    tables = workspace.tables
+    outputs = tables.pool_outputs(name)
+    where = f"{tables.path}: pools.{name}.target = {pool.spec.target!r}"
     values: Counter[str] = Counter()
     found = _targets(workspace, pool, outputs, where, values)
     if found["rows"] and not found["known"]:
@@ -76,7 +77,8 @@ def _used(workspace: Workspace) -> list[str]:
     for variant in tables.job.variants:
         names += [str(term.pool) for term in variant.spec.terms]
     if tables.evaluate:
-        names.append(tables.evaluate.on)
+        judged_on = tables.evaluate.on
+        names.append(judged_on)
     return [name for name in tables.pools if name in names and tables.pools[name].target]
 
 
@@ -87,7 +89,8 @@ def _targets(
     now."""
     spec = pool.spec.model_dump(mode="json", include={"target", "format"})
     looked_for = [spec, outputs.kind, list(outputs.classes), outputs.exclusive]
-    inputs = ["known targets", pool.inventory.content, looked_for]
+    content = pool.inventory.content
+    inputs = ["known targets", content, looked_for]
 
     def look() -> Targets:
         try:
@@ -100,7 +103,9 @@ def _targets(
 
 
 def _look(workspace: Workspace, pool: OpenPool, outputs: Outputs, values: Counter[str]) -> Targets:
-    target = str(pool.spec.target)
+    spec = pool.spec
+    target = str(spec.target)
+    classes = outputs.classes
     found = Counter(rows=0, known=0, unknown=0)
     for fragment in pool.inventory.fragments(workspace.tables.fragment_rows):
         if found["known"] and found["rows"] >= _LOOKED_AT_ROWS:
@@ -108,8 +113,8 @@ def _look(workspace: Workspace, pool: OpenPool, outputs: Outputs, values: Counte
         chosen = range(fragment.start, fragment.start + fragment.rows)
         column = read_chunk(pool.inventory, fragment.shard.number, chosen, (target,)).table[target]
         found["rows"] += len(column)
-        if outputs.classes and outputs.exclusive:
-            others = _without_class(column, outputs.classes)
+        if classes and outputs.exclusive:
+            others = _without_class(column, classes)
             found["known"] += len(column) - column.null_count - others.total()
             found["unknown"] += others.total()
             values += others
@@ -121,7 +126,8 @@ def _look(workspace: Workspace, pool: OpenPool, outputs: Outputs, values: Counte
 
 def _without_class(column: pa.ChunkedArray, classes: tuple[str, ...]) -> Counter[str]:
     """How often each value stands there that is no class; nulls are no value. Raises PoolError."""
-    names = class_names(column.drop_null())
+    values = column.drop_null()
+    names = class_names(values)
     others = names.filter(pc.invert(pc.is_in(names, pa.array(classes))))
     counted = pc.value_counts(others)
     pairs = zip(

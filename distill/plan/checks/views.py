@@ -21,12 +21,14 @@ def check_views(tables: JobTables, name: str) -> Problems:
     if isinstance(labels.labeler, Pate):
         yield f"{where}: each vote of a row is paid for by itself. Leave it out."
         return
-    sees_labels = tables.values_of(name) is not None
+    values = tables.values_of(name)
+    sees_labels = values is not None
     if sees_labels or isinstance(labels.labeler, (Merge, Pooled)):
         yield (f"{where}: its labeler sees what other label sets say, and no images. Leave it out.")
         return
     for pool in labels.over:
-        features = tables.pools[pool].features
+        spec = tables.pools[pool]
+        features = spec.features
         for problem in labels.views.augment.misfits(features, pool):
             yield f"{where}.{problem}"
 
@@ -62,5 +64,6 @@ def _views_of(tables: JobTables, student: Student) -> Mapping[str, Views]:
     for term in student.terms:
         views = tables.labels[term.label_set].views if term.label_set else None
         if views is not None:
-            found[str(term.label_set)] = views
+            name = str(term.label_set)
+            found[name] = views
     return found

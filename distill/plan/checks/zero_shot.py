@@ -37,7 +37,8 @@ def check_descriptions(tables: JobTables, fit: str, model: Eszsl) -> Problems:
 
 def _target(tables: JobTables, fit: str, described: Sequence[str]) -> Problems:
     where = f"fit.{fit}.model.descriptions"
-    on = tables.fit[fit].on
+    fit_table = tables.fit[fit]
+    on = fit_table.on
     target = tables.pool_outputs(on)
     if not target.classes or not target.exclusive:
         yield (

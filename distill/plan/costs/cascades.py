@@ -16,12 +16,15 @@ _MILLION = 1_000_000
 def cascade_costs(workspace: Workspace) -> list[CascadeCost]:
     """Return what each cascade of a job takes, over each pool that it was applied to. Raises
     StorageError."""
-    names = iter(workspace.tables.cascade)
+    tables = workspace.tables
+    names = iter(tables.cascade)
     results = list(stored_results(workspace.root, names))
     if not results:
         return []
-    spent = step_totals(read_spent(workspace.root))
-    price = price_of(workspace.tables.job.prices)
+    runs = read_spent(workspace.root)
+    spent = step_totals(runs)
+    prices = tables.job.prices
+    price = price_of(prices)
     return [_cost(each, spent, price) for each in results]
 
 
@@ -40,6 +43,7 @@ def _a_million(spent: StepSpent | None, price: Price | None) -> Iterator[float |
         yield None
         return
     share = _MILLION / spent.rows
-    yield spent.hours * HOUR * share
+    seconds = spent.hours * HOUR
+    yield seconds * share
     dollars = add_up([spent], price).dollars
     yield None if dollars is None else dollars * share

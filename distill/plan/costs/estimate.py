@@ -35,7 +35,8 @@ def estimate_costs(setting: Setting, pilot: int) -> CostPlan:
         if isinstance(fit.model, Eszsl):
             steps.append(_passes(setting, key, (fit.on,), status[key]))
         else:
-            steps.append(trainings.pop(key))
+            training = trainings.pop(key)
+            steps.append(training)
     for name in tables.structure:
         key = f"structure.{name}"
         steps.append(_passes(setting, key, structure_pools(setting.workspace, name), status[key]))
@@ -82,7 +83,8 @@ def _evaluation(setting: Setting) -> Iterator[StepCost]:
     if evaluate is None:
         return
     try:
-        rows = workspace.pool_rows(evaluate.on)
+        on = evaluate.on
+        rows = workspace.pool_rows(on)
     except DistillError as error:
         yield StepCost(step="evaluate", rows=0, rows_left=0, note=str(error))
         return

@@ -43,15 +43,17 @@ class _Stored:
 
     @property
     def rows_left(self) -> int:
-        return self.inventory.rows - self.labels.entries.rows
+        done = self.labels.entries.rows
+        return self.inventory.rows - done
 
 
 def draw_pilot(setting: Setting, name: str) -> list[Drawn]:
     """Draw the fragments that a pilot of `labels.<name>` labels, of all pools that are listed."""
-    tables = setting.workspace.tables
+    workspace = setting.workspace
+    tables = workspace.tables
     pools = []
     for pool in tables.labels[name].over:
-        inventory = setting.workspace.inventory(pool)
+        inventory = workspace.inventory(pool)
         if inventory is not None:
             pools.append((pool, inventory))
     if not pools:
@@ -62,7 +64,8 @@ def draw_pilot(setting: Setting, name: str) -> list[Drawn]:
 def label_cost(setting: Setting, name: str) -> tuple[StepCost, RowCost | None]:
     """Return what is left of `labels.<name>` over all its pools, and what a million rows take."""
     key = f"labels.{name}"
-    spec = setting.workspace.tables.labels[name]
+    tables = setting.workspace.tables
+    spec = tables.labels[name]
     try:
         stored = list(_stored(setting, name))
         rows = sum(map(setting.workspace.pool_rows, spec.over))
@@ -88,7 +91,8 @@ def label_cost(setting: Setting, name: str) -> tuple[StepCost, RowCost | None]:
         return _finished(cost), _row_cost(setting, cost, known)
     if not known:
         note = _OLD if sample else _why_unasked(setting, name)
-        return replace(cost, note=note), None
+        noted = replace(cost, note=note)
+        return noted, None
     fragments = sum(each.fragments for each in stored)
     # a selection that is not chosen yet has rows to label, and no fragments
     fragments_left = max(1, fragments - sum(map(len, entries)))
@@ -113,7 +117,8 @@ def _stored(setting: Setting, name: str) -> Iterator[_Stored]:
         inventory = workspace.inventory(pool)
         if inventory is not None:
             state = workspace.label_set_state(name, pool)
-            cut = inventory.fragment_table(workspace.tables.fragment_rows)
+            fragment_rows = workspace.tables.fragment_rows
+            cut = inventory.fragment_table(fragment_rows)
             yield _Stored(pool, inventory, state.labels, len(cut))
 
 
@@ -125,8 +130,10 @@ def _sample(setting: Setting, name: str, stored: Sequence[_Stored]) -> list[Comm
     draw = np.random.default_rng(setting.seed)
     for each in stored:
         entries = each.labels.entries
-        positions = entries.positions(drawn[each.pool])
-        mine = positions[positions >= 0]
+        numbers = drawn[each.pool]
+        positions = entries.positions(numbers)
+        is_there = positions >= 0
+        mine = positions[is_there]
         chosen += [(each, int(position)) for position in mine]
         rest = np.setdiff1d(np.arange(len(entries)), mine)
         few = draw.permutation(rest)[: setting.pilot_fragments]
@@ -147,7 +154,8 @@ def _gpus(compute: Compute, sample: Sequence[Commit]) -> float:
     """GPUs of one worker: by what the labels were made on, where there are some."""
     devices = [commit.device for commit in sample]
     if devices:
-        return gpus_held(compute.gpus, devices[0])
+        device = devices[0]
+        return gpus_held(compute.gpus, device)
     return 0.0 if compute.gpus == "auto" else float(compute.gpus)
 
 
@@ -157,7 +165,8 @@ def _why_unasked(setting: Setting, name: str) -> str:
     labels = tables.labels[name]
     unlisted = [pool for pool in labels.over if setting.workspace.inventory(pool) is None]
     if unlisted:
-        return f"rows of {unlisted[0]} are not there yet: plan again when they are"
+        first = unlisted[0]
+        return f"rows of {first} are not there yet: plan again when they are"
     members = [labeler for _, labeler in labels.members(name)]
     if tables.values_of(name) or any(isinstance(each, Structured) for each in members):
         return "it stands on what is made before it: plan again when that is there"

@@ -104,7 +104,8 @@ def price_of(prices: Prices | None) -> Price | None:
 def sum_spent(runs: Sequence[RunSpent], prices: Prices | None) -> Spent:
     """Add up what runs spent."""
     steps = [step for run in runs for step in run.steps.values()]
-    totals = add_up(steps, price_of(prices))
+    price = price_of(prices)
+    totals = add_up(steps, price)
     return Spent(_union_seconds(runs) / HOUR, totals.gpu_hours, totals.dollars)
 
 
@@ -118,7 +119,8 @@ def step_totals(runs: Iterable[RunSpent]) -> dict[str, StepSpent]:
 
 
 def _dollars(prices: Prices, cpus: float, gpus: float) -> float | None:
-    return counted_dollars(prices, WorkerKind(cpus, gpus))
+    kind = WorkerKind(cpus, gpus)
+    return counted_dollars(prices, kind)
 
 
 def _union_seconds(runs: Sequence[RunSpent]) -> float:

@@ -78,7 +78,8 @@ class Measured:
         return files + self._left(of_rows)
 
     def _request_dollars(self, reads: Range, writes: Range) -> Range | None:
-        prices = self.setting.workspace.tables.job.prices
+        tables = self.setting.workspace.tables
+        prices = tables.job.prices
         if prices is None or prices.requests is None:
             return None
         read = reads.times(prices.requests.read / 1000)

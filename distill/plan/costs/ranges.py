@@ -49,8 +49,10 @@ def total_range(per_row: Sequence[float], rows: int, fragments: int) -> Range:
     if known == 1:
         alone = Range(mean / ALONE, mean * ALONE)
         return alone.times(rows)
-    spread = float(costs.std(ddof=1))
-    t = t98(known - 1)
+    deviation = costs.std(ddof=1)
+    spread = float(deviation)
+    freedom = known - 1
+    t = t98(freedom)
     # of a mean that is predicted: those that are left are themselves few
     share = 1 / known + 1 / max(1, fragments)
     half = max(t * spread * math.sqrt(share), _LEAST_HALF * mean)
@@ -58,7 +60,8 @@ def total_range(per_row: Sequence[float], rows: int, fragments: int) -> Range:
     least = float(costs.min()) / ALONE
     low = max(mean - half, least)
     high = mean + half + _skew_shift(costs, spread, t)
-    return Range(low, high).times(rows)
+    a_row = Range(low, high)
+    return a_row.times(rows)
 
 
 def t98(freedom: int) -> float:
@@ -76,10 +79,12 @@ def _skew_shift(costs: np.ndarray, spread: float, t: float) -> float:
     """By how much a tail upwards moves the upper end."""
     if not spread:
         return 0.0
-    apart = costs - costs.mean()
+    mean = costs.mean()
+    apart = costs - mean
     third = float((apart**3).mean())
     skewness = third / float(costs.std()) ** 3
     # downwards nothing is moved: a range may be too wide there, and not too narrow
-    upwards = min(max(skewness, 0.0), _MOST_SKEWED)
+    tail = max(skewness, 0.0)
+    upwards = min(tail, _MOST_SKEWED)
     share = (1 + 2 * t * t) / (6 * len(costs))
     return upwards * spread * share

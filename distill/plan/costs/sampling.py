@@ -49,7 +49,8 @@ def draw_fragments(
         end = first + len(each.rows)
         is_mine = (chosen >= first) & (chosen < end)
         mine = chosen[is_mine] - first
-        codes = np.sort(each.codes[mine])
+        picked = each.codes[mine]
+        codes = np.sort(picked)
         drawn.append(Drawn(each.pool, codes))
         first = end
     return drawn
@@ -69,7 +70,8 @@ class _Cut:
     def of(cls, pool: str, inventory: Inventory, fragment_rows: int) -> _Cut:
         table = inventory.fragment_table(fragment_rows)
         codes = fragment_codes(table.shard, table.number)
-        shard_rows = inventory.shard_rows[table.shard]
+        shard = table.shard
+        shard_rows = inventory.shard_rows[shard]
         return cls(pool, codes, table.rows, shard_rows)
 
 
@@ -83,7 +85,8 @@ def _draw(rows: Integers, sizes: Integers, asked: int, seed: int) -> Integers:
     shuffled = draw.permutation(total)
     by_size = np.argsort(sizes[shuffled], kind="stable")
     order = shuffled[by_size]
-    ends = np.cumsum(rows[order])
+    ordered = rows[order]
+    ends = np.cumsum(ordered)
     count = pilot_size(asked, total)
     within = draw.random(count)
     shares = (np.arange(count) + within) / count
@@ -91,4 +94,5 @@ def _draw(rows: Integers, sizes: Integers, asked: int, seed: int) -> Integers:
     # a share that rounds up to the whole is beyond the last one
     places = np.minimum(places, total - 1)
     # a fragment that is larger than a run of rows may be found twice
-    return np.unique(order[places])
+    drawn = order[places]
+    return np.unique(drawn)

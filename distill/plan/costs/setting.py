@@ -46,7 +46,8 @@ class Setting:
     ) -> dict[str, Range]:
         """Return what hours of one kind of workers cost on each machine that has room for one, and
         `more` dollars beside them."""
-        prices = self.workspace.tables.job.prices
+        tables = self.workspace.tables
+        prices = tables.job.prices
         if prices is None or worker_hours is None:
             return {}
         found = {}

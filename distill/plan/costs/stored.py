@@ -33,7 +33,8 @@ def newest_costs(root: Storage, job_name: str) -> CostPlan | None:
         return None
     newest = keys[-1]
     content = folder.read(newest)
-    plain = unseal(content, folder.url(newest))
+    where = folder.url(newest)
+    plain = unseal(content, where)
     return CostPlan.from_plain(plain)
 
 

@@ -95,7 +95,8 @@ def _trainings(
 
 def _student_folder(setting: Setting, variant: Variant) -> Storage:
     pins = student_pins(setting.workspace, variant.spec)
-    return student_folder(setting.workspace, variant, pins)
+    workspace = setting.workspace
+    return student_folder(workspace, variant, pins)
 
 
 def _record(folder: Callable[[], Storage]) -> ModelRecord | None:
@@ -113,7 +114,8 @@ def _training_cost(
     except DistillError as error:
         return StepCost(step=key, rows=0, rows_left=0, note=str(error))
     record = _record(folder)
-    gpus = _held(student.training.gpus)
+    training = student.training
+    gpus = _held(training.gpus)
     spent = setting.spent.get(key)
     cost = StepCost(
         step=key,
@@ -127,7 +129,8 @@ def _training_cost(
     cost = _with_size(setting, cost, student, where)
     seconds = _seconds(setting, key, student, rows, steps)
     if seconds is None or gpus:
-        return replace(cost, note=_ON_A_GPU if gpus else _NOT_TRIED)
+        note = _ON_A_GPU if gpus else _NOT_TRIED
+        return replace(cost, note=note)
     worker_hours = seconds.times(1 / HOUR)
     return replace(
         cost,
@@ -146,7 +149,8 @@ def _rows_and_steps(setting: Setting, student: Student) -> tuple[int, int]:
     first, *others = pool_groups(student)
     rows = sum(map(setting.workspace.pool_rows, first))
     lanes = student.training.lanes
-    step_rows = lanes * student.lane_rows(first)
+    lane_rows = student.lane_rows(first)
+    step_rows = lanes * lane_rows
     steps = student.training.epochs * max(1, -(-rows // step_rows))
     all_rows = step_rows + sum(lanes * student.lane_rows(group) for group in others)
     return steps * all_rows, steps
@@ -164,7 +168,8 @@ def _with_size(setting: Setting, cost: StepCost, student: Student, where: str) -
     plan = network_plan(setting.workspace, student, where)
     needs = training_needs(where, plan, training)
     stored = Range(model, model + checkpoints)
-    return replace(cost, memory_bytes=float(needs.memory_bytes), bytes=stored)
+    memory_bytes = float(needs.memory_bytes)
+    return replace(cost, memory_bytes=memory_bytes, bytes=stored)
 
 
 def _seconds(setting: Setting, key: str, student: Student, rows: int, steps: int) -> Range | None:
