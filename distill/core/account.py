@@ -98,7 +98,8 @@ class RunSpent:
     def from_plain(cls, plain: Mapping[str, Any]) -> RunSpent:
         """Return what `asdict` made plain."""
         steps = {name: StepSpent.from_plain(step) for name, step in plain["steps"].items()}
-        return cls(**{**plain, "steps": steps})
+        fields = {**plain, "steps": steps}
+        return cls(**fields)
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,8 @@ class Account:
         their `shares`: trainings in one group of workers are one piece of work."""
         total = sum(shares.values())
         with self._lock:
-            self._count(events.now())
+            now = events.now()
+            self._count(now)
             assert self._step is not None
             if not total or self._step not in self._run.steps:
                 return
@@ -196,12 +198,14 @@ class Account:
                 return
             if event.name == "workers":
                 self._count(event.time)
-                self._workers = int(event.figures["workers"])
+                workers = event.figures["workers"]
+                self._workers = int(workers)
                 cpus = float(event.figures.get("cpus", 1.0))
                 gpus = float(event.figures.get("gpus", 0.0))
                 self._kind = (cpus, gpus)
             elif event.name == "committed" and event.step == self._step:
-                rows = int(event.figures["rows"])
+                figure = event.figures["rows"]
+                rows = int(figure)
                 self._add(StepSpent((), rows, 1, int(event.figures["bytes"])))
 
     def spent(self, now: float | None = None) -> RunSpent:
@@ -220,7 +224,8 @@ class Account:
             return
         # events of several threads may come a little out of their order
         until = max(now, self._counted)
-        seconds = self._workers * (until - self._counted)
+        passed = until - self._counted
+        seconds = self._workers * passed
         self._counted = until
         self._run = replace(self._run, ended=until)
         if seconds:

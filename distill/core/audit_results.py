@@ -61,7 +61,8 @@ class Attack:
     def from_plain(cls, plain: Mapping[str, Any]) -> Attack:
         """Return the attack of which `asdict` made `plain`."""
         rates = tuple(Rate(**each) for each in plain["rates"])
-        return cls(**{**plain, "rates": rates})
+        fields = {**plain, "rates": rates}
+        return cls(**fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +150,8 @@ class AuditResult:
     def from_plain(cls, plain: Mapping[str, Any]) -> AuditResult:
         """Return the result of which `to_plain` made `plain`."""
         subjects = tuple(SubjectResult.from_plain(each) for each in plain["subjects"])
-        return cls(**{**plain, "subjects": subjects})
+        fields = {**plain, "subjects": subjects}
+        return cls(**fields)
 
     def of(self, at: str) -> list[SubjectResult]:
         """Return what was found of the thing of a key, a result each variant and head."""

@@ -46,7 +46,8 @@ class Threshold:
     def from_plain(cls, plain: Mapping[str, Any]) -> Threshold:
         """Return what `asdict` made plain."""
         trials = tuple(Trial(**each) for each in plain["trials"])
-        return cls(**{**plain, "trials": trials})
+        fields = {**plain, "trials": trials}
+        return cls(**fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +83,10 @@ class CascadeResult:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> CascadeResult:
         """Return the result of which `to_plain` made `plain`."""
-        threshold = Threshold.from_plain(plain["threshold"])
-        return cls(**{**plain, "threshold": threshold})
+        stored = plain["threshold"]
+        threshold = Threshold.from_plain(stored)
+        fields = {**plain, "threshold": threshold}
+        return cls(**fields)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ class CascadeCost:
             teacher = self.teacher_seconds
         if student is None or not teacher:
             return None
-        return student / teacher + self.result.share_sent
+        ratio = student / teacher
+        return ratio + self.result.share_sent
 
     @property
     def is_money(self) -> bool:
@@ -118,4 +122,5 @@ class CascadeCost:
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {**asdict(self), "share": self.share}
+        plain = asdict(self)
+        return {**plain, "share": self.share}

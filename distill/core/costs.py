@@ -220,10 +220,12 @@ _AMOUNTS = (
 def _step(plain: Mapping[str, Any]) -> StepCost:
     single = {name: _range(plain.get(name)) for name in _AMOUNTS}
     several = {name: _ranges(plain[name]) for name in ("hours", "dollars")}
-    return StepCost(**{**plain, **single, **several})
+    fields = {**plain, **single, **several}
+    return StepCost(**fields)
 
 
 def _row_cost(plain: Mapping[str, Any]) -> RowCost:
     dollars = _ranges(plain["dollars_a_million"])
-    seconds = Range(**plain["seconds_a_million"])
+    bounds = plain["seconds_a_million"]
+    seconds = Range(**bounds)
     return RowCost(plain["name"], plain["role"], seconds, dollars)

@@ -141,7 +141,8 @@ class Fleet:
             if not chosen or point.seconds - chosen[-1].seconds >= step:
                 chosen.append(point)
         if chosen[-1] is not points[-1]:
-            chosen.append(points[-1])
+            last = points[-1]
+            chosen.append(last)
         return chosen
 
 
@@ -179,7 +180,8 @@ def _belongs(record: RunRecord, group: Sequence[RunRecord]) -> bool:
     if not (record.part and all(each.part for each in group)):
         return False
     newest = max(each.end for each in group)
-    return record.began - newest < _TOGETHER_SECONDS
+    pause = record.began - newest
+    return pause < _TOGETHER_SECONDS
 
 
 def _state_at(points: Sequence[Point], seconds: float) -> Mapping[str, float]:
@@ -193,7 +195,8 @@ def _state_at(points: Sequence[Point], seconds: float) -> Mapping[str, float]:
         return {name: getattr(before, name) for name in _SUMS}
     after = points[place]
     share = (seconds - before.seconds) / (after.seconds - before.seconds)
-    done = {"workers": float(before.workers)}
+    workers = float(before.workers)
+    done = {"workers": workers}
     for name in _SUMS:
         first = getattr(before, name)
         done[name] = first + share * (getattr(after, name) - first)

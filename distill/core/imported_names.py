@@ -22,7 +22,8 @@ def imported_names(text: str) -> set[str]:
         return set()
     names: set[str] = set()
     for node in ast.walk(tree):
-        names.update(_names(node))
+        found = _names(node)
+        names.update(found)
     firsts = {name.partition(".")[0] for name in names}
     return firsts - {""}  # relative ones are of a package, which is found whole
 
@@ -51,7 +52,8 @@ def _name_given(call: ast.Call) -> str:
     name: ast.expr | None = next(iter([*call.args, *named]), None)
     is_whole = isinstance(name, ast.Constant)
     if isinstance(name, ast.JoinedStr):
-        name = next(iter(name.values), None)
+        parts = iter(name.values)
+        name = next(parts, None)
     elif isinstance(name, ast.BinOp):
         name = name.left
     if not isinstance(name, ast.Constant) or not isinstance(name.value, str):

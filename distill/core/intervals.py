@@ -51,7 +51,8 @@ def share_interval(
 def wilson(share: float, rows: float, z: float, *, corrected: bool = False) -> Interval:
     """Return Wilson's interval of a share that so many rows tell, `z` standard errors wide; rows are
     an effective number where it was not simply counted (Korn & Graubard 1998)."""
-    spread = z * z / rows
+    square = z * z
+    spread = square / rows
     middle = share + spread / 2
     if not corrected:
         half = z * math.sqrt(share * (1 - share) / rows + spread / (4 * rows))
@@ -110,7 +111,8 @@ def difference_interval(
     if corrected:
         above = _reach(gained, lost, rows, level)
         below = _reach(lost, gained, rows, level)
-        difference = (gained - lost) / rows
+        net = gained - lost
+        difference = net / rows
         return max(-1.0, difference - below), min(1.0, difference + above)
     counted = rows + 2
     difference = (gained - lost) / counted

@@ -35,7 +35,8 @@ def lost_kind(event: Event) -> str | None:
 def how_lost(event: Event) -> str:
     """Return in words how a node was lost (`preempted, spot`); "" where nobody knows."""
     known = [str(event.figures.get(name, "")) for name in ("why", "market")]
-    return ", ".join(filter(None, known))
+    listed = filter(None, known)
+    return ", ".join(listed)
 
 
 class Losses:
@@ -58,7 +59,8 @@ class Losses:
             return
         self.counts[kind] += 1
         if kind == NODE:
-            self.how[how_lost(event)] += 1
+            why = how_lost(event)
+            self.how[why] += 1
 
     @property
     def line(self) -> str:
@@ -81,8 +83,10 @@ def named_losses(counts: Mapping[str, int], how: Mapping[str, int]) -> str:
                 names[-1] += f" ({_named_ways(how)})"
     if HEAD in counts:
         times = "" if counts[HEAD] == 1 else f" ({_times(counts[HEAD])})"
-        names.append(f"the head node for a time{times}")
-    return ", ".join(names) or "nothing"
+        words = f"the head node for a time{times}"
+        names.append(words)
+    listed = ", ".join(names)
+    return listed or "nothing"
 
 
 def what_was_done(counts: Mapping[str, int], resumed: int) -> str:

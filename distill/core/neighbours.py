@@ -72,11 +72,13 @@ def _all_names(folder: Path) -> set[str]:
 def _files(name: str, folder: Path) -> Iterator[Neighbour]:
     """The module of that name in a folder, or all of the package."""
     package = folder / name
-    is_regular = (package / "__init__.py").is_file()
+    init = package / "__init__.py"
+    is_regular = init.is_file()
     if not is_regular and (folder / f"{name}.py").is_file():
         yield _neighbour(name, folder / f"{name}.py")
     elif is_regular or (package.is_dir() and not _is_installed(name, folder)):
-        files = sorted(package.rglob("*.py"))
+        found = package.rglob("*.py")
+        files = sorted(found)
         # folders between may have no file of their own
         for above in sorted(
             {parent for file in files for parent in file.relative_to(folder).parents}
@@ -142,7 +144,8 @@ def _importlib_for(own_name: Callable[[str], str]) -> ModuleType:
     """Return importlib as a module sees it whose imports find other files first."""
 
     def import_module(name: str, package: str | None = None) -> ModuleType:
-        return importlib.import_module(own_name(name), package)
+        own = own_name(name)
+        return importlib.import_module(own, package)
 
     seen = ModuleType("importlib")
     vars(seen)["__getattr__"] = partial(getattr, importlib)

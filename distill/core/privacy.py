@@ -90,7 +90,8 @@ def with_totals(statements: Sequence[PrivacyStatement]) -> list[PrivacyStatement
     for pool in pools:
         about = [each for each in statements if pool in each.over]
         if len(about) > 1:
-            totals.append(_together(about, pool))
+            total = _together(about, pool)
+            totals.append(total)
     return [*statements, *totals]
 
 

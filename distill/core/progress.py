@@ -73,11 +73,13 @@ class LineBar:
             f"{self.done:,.0f} of {self.total:,.0f} {self.unit},"
             f" {rate:,.0f} {self.unit}/s, {seconds_left:,.0f} s left {note}"
         )
-        self._say(line.rstrip())
+        text = line.rstrip()
+        self._say(text)
 
     def waits(self, what: str) -> None:
         if self._line_is_due():
-            self._say(f"waits for {what}")
+            line = f"waits for {what}"
+            self._say(line)
 
     def _line_is_due(self) -> bool:
         return time.monotonic() - self._last_line >= LINE_EVERY_SECONDS
@@ -143,7 +145,8 @@ class _WatchedBar:
     def waits(self, what: str) -> None:
         self.bar.waits(what)
         if self._is_due():
-            self._tell("progress", f"waits for {what}")
+            line = f"waits for {what}"
+            self._tell("progress", line)
 
     def end(self) -> None:
         """Tell how far the work came."""

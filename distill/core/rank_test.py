@@ -85,10 +85,12 @@ def rank_test(scores: Array, level: float = LEVEL) -> RankTest:
 def _drawn(ranked: Array) -> Array:
     """Return the average ranks (D, k) of drawn orders."""
     generator = np.random.default_rng(_SEED)
-    at_once = max(1, _NUMBERS_AT_ONCE // ranked.size)
+    fitting = _NUMBERS_AT_ONCE // ranked.size
+    at_once = max(1, fitting)
     parts = []
     for start in range(0, DRAWS, at_once):
-        count = min(at_once, DRAWS - start)
+        left = DRAWS - start
+        count = min(at_once, left)
         orders = np.broadcast_to(ranked, (count, *ranked.shape))
         parts.append(generator.permuted(orders, axis=2).mean(axis=1))
     return np.concatenate(parts)

@@ -202,7 +202,8 @@ class Evaluation:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
         """Return the evaluation of which `to_plain` made `plain`, now or in an earlier version."""
-        plain = with_infinite(dict(plain))
+        copied = dict(plain)
+        plain = with_infinite(copied)
         methods = tuple(MethodResult.from_plain(each) for each in plain["methods"])
         label_sets = tuple(LabelSetResult(**each) for each in plain["label_sets"])
         structures = tuple(StructureResult.from_plain(each) for each in plain.get("structures", ()))
@@ -221,7 +222,8 @@ class Evaluation:
     @property
     def main_measure(self) -> str:
         """What the verdict goes by."""
-        return "mse" if self.kind == "value" else "accuracy"
+        is_value = self.kind == "value"
+        return "mse" if is_value else "accuracy"
 
     @property
     def shown(self) -> list[str]:
@@ -314,7 +316,8 @@ class Group:
 
 
 def _group_key(method: MethodResult) -> GroupKey:
-    return (method.role == "student", method.group)
+    is_student = method.role == "student"
+    return (is_student, method.group)
 
 
 def best_first(groups: Sequence[Group], measure: str) -> list[Group]:

@@ -76,8 +76,9 @@ _ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
 
 def canonical(content: Any) -> bytes:
     """Return the canonical JSON of plain values. Raises ValueError for NaN and infinity."""
+    separators = (",", ":")
     text = json.dumps(
-        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        content, sort_keys=True, separators=separators, ensure_ascii=False, allow_nan=False
     )
     return text.encode()
 
@@ -91,7 +92,8 @@ def without_usual(plain: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[st
 def digest(content: Any) -> str:
     """Return the sha256 of the canonical JSON, in hex."""
     content_bytes = canonical(content)
-    return hashlib.sha256(content_bytes).hexdigest()
+    hashed = hashlib.sha256(content_bytes)
+    return hashed.hexdigest()
 
 
 def seal(body: dict[str, Any]) -> bytes:
@@ -133,15 +135,18 @@ def columns_sha256(table: pa.Table) -> str:
     # over values and not over the file, which an upgrade of the library, chunks and formats change
     total = hashlib.sha256()
     for name in table.column_names:
-        head = name.encode() + b"\0"
+        encoded = name.encode()
+        head = encoded + b"\0"
         total.update(head)
-        _digest_column(total, table[name])
+        column = table[name]
+        _digest_column(total, column)
     return total.hexdigest()
 
 
 def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
     is_valid = column.is_valid()
-    total.update(is_valid.to_numpy())
+    validity = is_valid.to_numpy()
+    total.update(validity)
     # the slots of nulls hold whatever the writer left there
     chunks = [chunk for chunk in column.drop_null().chunks if len(chunk)]
     if pa.types.is_string(column.type):
@@ -155,7 +160,8 @@ def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
             items.append(chunk.values.slice(first, last - first))
         _digest_column(total, pa.chunked_array(items, column.type.value_type))
     else:
-        size = column.type.bit_width // 8
+        bit_width = column.type.bit_width
+        size = bit_width // 8
         for chunk in chunks:
             _, values = chunk.buffers()
             start = chunk.offset * size
@@ -168,11 +174,16 @@ def _digest_lengths(total: hashlib._Hash, chunks: list[pa.Array]) -> list[tuple[
     for chunk in chunks:
         _, buffer, *_ = chunk.buffers()
         offsets = np.frombuffer(buffer, "<i4", len(chunk) + 1, chunk.offset * 4)
-        lengths = np.diff(offsets).astype("<i8")
-        total.update(lengths.tobytes())
-        first = int(offsets[0])
-        last = int(offsets[-1])
-        spans.append((first, last))
+        differences = np.diff(offsets)
+        lengths = differences.astype("<i8")
+        content = lengths.tobytes()
+        total.update(content)
+        begin = offsets[0]
+        first = int(begin)
+        end = offsets[-1]
+        last = int(end)
+        span = (first, last)
+        spans.append(span)
     return spans
 
 
@@ -182,7 +193,8 @@ def table_bytes(table: pa.Table, note: str = "") -> bytes:
     metadata = {_DIGEST: sha256.encode(), _VERSION: str(VERSION).encode()}
     if note:
         metadata[_NOTE] = note.encode()
-    sealed = table.combine_chunks().replace_schema_metadata(metadata)
+    whole = table.combine_chunks()
+    sealed = whole.replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with pa.ipc.new_file(sink, sealed.schema, options=options) as writer:
@@ -197,7 +209,8 @@ def with_note(table: pa.Table, note: str) -> pa.Table:
 
 def table_note(table: pa.Table) -> str:
     """Return the note of a table that `bytes_table` or `with_note` gave."""
-    metadata = table.schema.metadata or {}
+    schema = table.schema
+    metadata = schema.metadata or {}
     return str(metadata.get(_NOTE, b"").decode(errors="replace"))
 
 

@@ -66,7 +66,8 @@ class EnvironmentKeys(KeySource):
                 f"the key env:{name} is missing: that environment variable is not set on this"
                 f" machine. {_MAKE_ONE}, and set it on every machine."
             )
-        return _decoded(text, f"env:{name}")
+        where = f"env:{name}"
+        return _decoded(text, where)
 
 
 class FileKeys(KeySource):
@@ -82,7 +83,8 @@ class FileKeys(KeySource):
             ) from None
         except UnicodeDecodeError:
             text = "?"
-        return _decoded(text, f"file:{name}")
+        where = f"file:{name}"
+        return _decoded(text, where)
 
 
 KEY_SOURCES: dict[str, KeySource] = {"env": EnvironmentKeys(), "file": FileKeys()}

@@ -50,7 +50,8 @@ class PythonFile:
     def sha256(self) -> str:
         """Of the whole text, in hex."""
         content = self.whole_text.encode()
-        return hashlib.sha256(content).hexdigest()
+        hashed = hashlib.sha256(content)
+        return hashed.hexdigest()
 
     @property
     def module_name(self) -> str:
@@ -143,7 +144,8 @@ def own_lines(error: BaseException) -> str:
         if not frame.filename.startswith(_OURS)
     ]
     lines = traceback.format_list(frames) + traceback.format_exception_only(type(error), error)
-    return "".join(lines).rstrip()
+    text = "".join(lines)
+    return text.rstrip()
 
 
 def read_source(path: Path, where: str) -> PythonFile:

@@ -130,9 +130,11 @@ class DriftResult:
     def from_plain(cls, plain: Mapping[str, Any]) -> DriftResult:
         """Return the result of which `asdict` made `plain`."""
         worst = tuple(ClusterDrift(**each) for each in plain["worst"])
-        return cls(**{**plain, "worst": worst})
+        fields = {**plain, "worst": worst}
+        return cls(**fields)
 
 
 def _cluster(plain: Mapping[str, Any]) -> Cluster:
     nearest = tuple(ExampleRow(**each) for each in plain["nearest"])
-    return Cluster(**{**plain, "nearest": nearest})
+    fields = {**plain, "nearest": nearest}
+    return Cluster(**fields)

@@ -97,7 +97,8 @@ class Study:
             if (meeting.first, meeting.second) == (first, second):
                 counts[meeting.outcome] += 1
             elif (meeting.second, meeting.first) == (first, second):
-                counts[_TURNED[meeting.outcome]] += 1
+                turned = _TURNED[meeting.outcome]
+                counts[turned] += 1
         return counts[WIN], counts[TIE], counts[LOSS]
 
     def tally_of(self, name: str) -> tuple[int, int, int]:

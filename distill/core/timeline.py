@@ -98,7 +98,8 @@ class RunRecord:
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON: points as columns, which takes a third of the bytes."""
-        plain = asdict(replace(self, points=()))
+        whole = replace(self, points=())
+        plain = asdict(whole)
         names = Point.__dataclass_fields__
         plain["points"] = {name: [getattr(each, name) for each in self.points] for name in names}
         return plain
@@ -133,7 +134,8 @@ class Timeline:
         """Count an event."""
         with self._lock:
             if event.name == "workers":
-                self._workers = int(event.figures["workers"])
+                workers = event.figures["workers"]
+                self._workers = int(workers)
             self._losses(event)
             if event.name == "committed":
                 self._totals["commits"] += 1

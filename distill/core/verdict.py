@@ -81,7 +81,8 @@ def _unseen_classes(students: Sequence[Group]) -> str:
     judged = [group for group in students if group.mean("harmonic_mean") is not None]
     if not judged:
         return ""
-    best = best_first(judged, "harmonic_mean")[0]
+    ranked = best_first(judged, "harmonic_mean")
+    best = ranked[0]
     harmonic = _figure(best, "harmonic_mean")
     seen = _figure(best, "accuracy_seen")
     unseen = _figure(best, "accuracy_unseen")
@@ -131,27 +132,33 @@ def _added_term(shorter: Group, longer: Group) -> str | None:
     """Return the one term that `longer` is taught by and `shorter` is not; None where they differ
     otherwise."""
     # counted, since two terms may learn from one label set
-    terms = Counter(shorter.first.taught_by)
-    more_terms = Counter(longer.first.taught_by)
+    fewer = shorter.first.taught_by
+    terms = Counter(fewer)
+    more = longer.first.taught_by
+    more_terms = Counter(more)
     if not terms < more_terms:
         return None
     difference = more_terms - terms
-    added = list(difference.elements())
+    elements = difference.elements()
+    added = list(elements)
     return added[0] if len(added) == 1 else None
 
 
 def _addition(term: str, shorter: Group, longer: Group, measure: str) -> str:
     gains = []
     for seed in shorter.by_seed.keys() & longer.by_seed.keys():
-        before = shorter.by_seed[seed].measures[measure]
+        former = shorter.by_seed[seed]
+        before = former.measures[measure]
         gains.append(longer.by_seed[seed].measures[measure] - before)
     sign = -1 if measure in LOWER_IS_BETTER else 1
     better = sum(sign * gain > 0 for gain in gains)
     mean = statistics.fmean(gains)
-    plus = "+" if mean > 0 else ""
+    is_gain = mean > 0
+    plus = "+" if is_gain else ""
     spread = statistics.stdev(gains)
     change = format_measure(measure, mean, spread)
-    points = " points" if measure in SHARES else ""
+    is_share = measure in SHARES
+    points = " points" if is_share else ""
     unclear = "" if better in (0, len(gains)) else ": no clear difference"
     return (
         f"{term}, added to {shorter.name} as {longer.name}:"

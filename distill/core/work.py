@@ -22,7 +22,8 @@ def peak_memory() -> int:
     """Return the most bytes that this process held at any time."""
     # not `ru_maxrss` first: a process begins with that of the one which started it
     with contextlib.suppress(OSError, ValueError, IndexError):
-        status = Path("/proc/self/status").read_text("utf-8")
+        path = Path("/proc/self/status")
+        status = path.read_text("utf-8")
         peak = status.split("VmHWM:")[1].split()[0]
         return int(peak) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

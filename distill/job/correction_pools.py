@@ -18,6 +18,7 @@ def correction_pools(pools: Mapping[str, Pool]) -> dict[str, Pool]:
         base = pools.get(pool.corrects.removeprefix("pools."))
         # else it is refused with all other names that nothing has
         if base is not None and base.corrects is None:
-            path = f"{{root}}/{corrections_path(name)}"
+            folder = corrections_path(name)
+            path = f"{{root}}/{folder}"
             found[name] = pool.as_corrections(path, CorrectedShard.name, base)
     return found

@@ -111,7 +111,8 @@ class Job(Table):
     def derived(self, root: str, own: frozenset[str], update: Mapping[str, Any]) -> Job:
         """Return the same job under a root of its own, with some tables changed. The things of the
         keys `own` lie there; all else is found, and made, where this job has it."""
-        job = self.model_copy(update={"root": root, **update})
+        changes = {"root": root, **update}
+        job = self.model_copy(update=changes)
         job.__dict__.pop("variants", None)  # of this job's students
         job._path = self._path
         job._folder = self._folder
@@ -170,7 +171,8 @@ class Job(Table):
             if name not in self.students and name not in swept:
                 there = ", ".join(self.students) or "none"
                 if swept:
-                    there += f"; of a sweep also one trial by its name, such as {swept[0]!r}"
+                    trial = swept[0]
+                    there += f"; of a sweep also one trial by its name, such as {trial!r}"
                 raise JobError(f"{self._path}: there is no student {name!r}. There is: {there}.")
         return [each for each in self.variants if each.student in names or each.name in names]
 
@@ -192,7 +194,8 @@ class Job(Table):
             if self.audit:
                 shared -= {self.audit.others, self.audit.whole}
             if self.evaluate:
-                shared.discard(self.evaluate.on)
+                evaluate = self.evaluate
+                shared.discard(evaluate.on)
                 powered = self.evaluate.prediction_powered
                 if powered:
                     shared.discard(powered.over)

@@ -111,7 +111,8 @@ class TableSchema:
         for node in self._described._nodes(location):
             if "description" in node:
                 words = node["description"].split(". ")[0].rstrip(".").split()
-                return f" ({' '.join(words)})"
+                joined = " ".join(words)
+                return f" ({joined})"
         return ""
 
     def hint(self, location: Location) -> str:
@@ -119,7 +120,8 @@ class TableSchema:
         in it, or of the one that it is in."""
         *parents, unknown = location
         name = str(unknown)
-        own = self._known(tuple(parents))
+        above = tuple(parents)
+        own = self._known(above)
         near = renamed(name, own) or difflib.get_close_matches(name, own, n=1)
         if not near:
             inner = {f"{key}.{each}": each for key in own for each in self._known((*parents, key))}
@@ -127,7 +129,8 @@ class TableSchema:
         if not near:
             near = renamed(name, self._known(self._around(tuple(parents))))
             if near:
-                return f" Did you mean {near[0]!r}, in the table that has this one?"
+                nearest = near[0]
+                return f" Did you mean {nearest!r}, in the table that has this one?"
         return f" Did you mean {near[0]!r}?" if near else " `distill schema` lists the known ones."
 
     def _around(self, location: Location) -> Location:
@@ -168,7 +171,8 @@ class TableSchema:
             elif part in properties:
                 yield properties[part]
             elif "patternProperties" in choice:  # a table of the user's own names
-                yield from choice["patternProperties"].values()
+                patterns = choice["patternProperties"]
+                yield from patterns.values()
             elif isinstance(choice.get("additionalProperties"), dict):
                 yield choice["additionalProperties"]
             elif properties.get("kind", {}).get("const") == part:
@@ -178,7 +182,8 @@ class TableSchema:
         """Yield the alternatives of a schema, references followed."""
         if "$ref" in node:
             name = node["$ref"].rpartition("/")[2]
-            yield from self._choices(self._defs[name])
+            definition = self._defs[name]
+            yield from self._choices(definition)
             return
         alternatives = [each for key in ("anyOf", "oneOf", "allOf") for each in node.get(key, ())]
         if not alternatives:

@@ -109,10 +109,12 @@ def _resolved(job: Job) -> Job:
     for name, choice in job.select.items():
         seed = job.seed if choice.seed is None else choice.seed
         select[name] = choice.model_copy(update={"seed": seed})
-    pools = _with_held_out(job, _pools(job))
+    declared = _pools(job)
+    pools = _with_held_out(job, declared)
     pools |= correction_pools(pools)
     pools |= selection_pools(job.select, pools)
-    job = job.model_copy(update={"pools": pools})
+    update = {"pools": pools}
+    job = job.model_copy(update=update)
     students = {name: job.completed(student) for name, student in job.students.items()}
     filled_in: dict[str, Any] = {
         "fit": fit,
@@ -135,7 +137,8 @@ def _prices_of(job: Job, name: str) -> Prices:
     file = job.beside(name)
     where = f"{job.path}: prices.file = {str(file)!r}"
     try:
-        tables = tomllib.loads(file.read_text("utf-8-sig"))
+        text = file.read_text("utf-8-sig")
+        tables = tomllib.loads(text)
     except OSError as error:
         raise JobError(f"{where}: {error.strerror}. Give a TOML file of prices.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -177,7 +180,8 @@ def _with_preprocess(job: Job, name: str, pool: Pool) -> Pool:
     uri = resolve_uri(preprocess.of.replace("{root}", job.root_uri), job.folder)
     where = f"{job.path}: pools.{name}.features.preprocess.of"
     resolved = resolve_preprocess(preprocess, uri, features.shape, where)
-    seen = features.model_copy(update={"preprocess": resolved})
+    update = {"preprocess": resolved}
+    seen = features.model_copy(update=update)
     return pool.model_copy(update={"features": seen})
 
 
@@ -208,10 +212,12 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
     """Return the pool with the classes that its file names, one a line."""
     if not isinstance(pool.classes, str):
         return pool
-    file = job.beside(pool.classes)
+    path = pool.classes
+    file = job.beside(path)
     where = f"{job.path}: pools.{name}.classes = {str(file)!r}"
     try:
-        lines = file.read_text("utf-8-sig").splitlines()
+        text = file.read_text("utf-8-sig")
+        lines = text.splitlines()
     except UnicodeDecodeError:
         raise JobError(f"{where}: is not UTF-8 text. Save it as UTF-8.") from None
     except OSError as error:
@@ -225,4 +231,5 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
         raise JobError(
             f"{where}: {len(classes)} names, {distinct} distinct. Each class stands once."
         )
-    return pool.model_copy(update={"classes": classes})
+    update = {"classes": classes}
+    return pool.model_copy(update=update)

@@ -65,11 +65,13 @@ def _lines(key: str, problems: list[ErrorDetails], schema: TableSchema) -> Itera
 def _line(key: str, problem: ErrorDetails, schema: TableSchema) -> str | None:
     """Return what is wrong, where that is not the value's type or size."""
     location = problem["loc"]
-    value = _quoted(problem["input"], key)
+    given = problem["input"]
+    value = _quoted(given, key)
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key.{schema.hint(location)}"
     if problem["type"] == "missing" and isinstance(location[-1], int):
-        parent = key.rpartition(".")[0]
+        parts = key.rpartition(".")
+        parent = parts[0]
         return f"{parent} = {value}: item {location[-1]} is missing{schema.meaning(location[:-1])}."
     if problem["type"] == "missing":
         return f"{key}: missing; it must be given{schema.meaning(location)}."
@@ -127,7 +129,8 @@ def _has_part(tables: Any, part: int | str) -> bool:
 def _quoted(value: object, key: str = "") -> str:
     if key.rpartition(".")[2] in _SECRET_KEYS:
         return "…"
-    text = written(_without_secrets(value))
+    shown = _without_secrets(value)
+    text = written(shown)
     return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 3] + "…"
 
 

@@ -139,7 +139,8 @@ def _leave_words_unsaid(student: Student, changed: Student) -> None:
     pairs += [(head.model, changed.heads[name].model) for name, head in student.heads.items()]
     for before, after in pairs:
         if before and after and before.words_are_unsaid and after.text_hashing:
-            after.text_hashing.model_fields_set.discard("words")
+            fields_set = after.text_hashing.model_fields_set
+            fields_set.discard("words")
 
 
 def _set(tables: Any, parts: list[str], value: Scalar, where: str) -> None:
@@ -155,7 +156,8 @@ def _key(tables: Any, part: str, where: str) -> int | str:
     known: list[int] | list[str] = []
     key: int | str = part
     if isinstance(tables, list):
-        numbers = range(len(tables))
+        length = len(tables)
+        numbers = range(length)
         known = list(numbers)
         key = int(part) if part.isdigit() else part
     elif isinstance(tables, dict):

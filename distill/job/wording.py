@@ -95,9 +95,11 @@ def _limit(problem: ErrorDetails, schema: TableSchema) -> str:
     if kind == "multiple_of":
         return f"a multiple of {_number(context['multiple_of'])}"
     if kind == "string_too_long":
-        return f"text of at most {context['max_length']} letters"
+        most = context["max_length"]
+        return f"text of at most {most} letters"
     if kind == "too_short":
-        count = _items(context["min_length"])
+        fewest = context["min_length"]
+        count = _items(fewest)
         return f"a list of at least {count}{schema.meaning(problem['loc'])}"
     if kind == "too_long":
         return f"a list of at most {_items(context['max_length'])}"
@@ -107,7 +109,8 @@ def _limit(problem: ErrorDetails, schema: TableSchema) -> str:
 
 def _table(problem: ErrorDetails, schema: TableSchema) -> str:
     value: Any = problem["input"]
-    kinds = schema.kinds(problem["loc"])
+    location = problem["loc"]
+    kinds = schema.kinds(location)
     if not kinds:
         is_list = isinstance(value, list)
         return "one table ([[ ]] begins a list of them, [ ] one)" if is_list else "a table"

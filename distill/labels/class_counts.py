@@ -44,7 +44,8 @@ def _fragment_counts(labels: LabelSet, contract: Contract, entry: ManifestEntry)
     if not commit.histogram and entry.rejected < entry.rows:
         table = labels.read(entry)
         best = best_class(table, contract)
-        labelled = best[best >= 0]
+        has_label = best >= 0
+        labelled = best[has_label]
         counts = np.bincount(labelled, minlength=contract.width)
         return counts.astype(np.int64)
     counts = np.zeros(contract.width, np.int64)

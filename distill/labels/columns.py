@@ -62,24 +62,28 @@ def label_validity(table: pa.Table, contract: Contract) -> Bool:
 
 def plane_names(contract: Contract) -> list[str]:
     """Name the byte planes of class numbers, the lowest byte first."""
-    bits = (contract.width - 1).bit_length()
+    highest = contract.width - 1
+    bits = highest.bit_length()
     planes = max(1, (bits + 7) // 8)
     return [f"index_{plane}" for plane in range(planes)]
 
 
 def topk_name(contract: Contract) -> str:
     """Name the column of a row's largest logits."""
-    return "gap" if contract.dtype == "uint8" else "logit"
+    are_gaps = contract.dtype == "uint8"
+    return "gap" if are_gaps else "logit"
 
 
 def dense_name(contract: Contract) -> str:
     """Name the column of all outputs of a row."""
-    return "logits" if contract.encoding == "dense" else "value"
+    is_dense = contract.encoding == "dense"
+    return "logits" if is_dense else "value"
 
 
 def float_type(contract: Contract) -> np.dtype[np.floating]:
     """Return the type of a number in a dense column."""
-    name = "<f2" if contract.dtype == "float16" else "<f4"
+    is_half = contract.dtype == "float16"
+    name = "<f2" if is_half else "<f4"
     return np.dtype(name)
 
 
@@ -107,14 +111,17 @@ def unpack(column: pa.ChunkedArray, dtype: type[Number] | np.dtype[Number]) -> n
     else:
         packed = np.concatenate([np.empty(0, np.uint8), *parts])
     numbers = packed.view(dtype)
-    width = column.type.byte_width // numbers.itemsize
-    return numbers.reshape(len(column), width)
+    byte_width = column.type.byte_width
+    width = byte_width // numbers.itemsize
+    rows = len(column)
+    return numbers.reshape(rows, width)
 
 
 def _chunk_bytes(chunk: pa.Array) -> npt.NDArray[np.uint8]:
     width = chunk.type.byte_width
     _, content = chunk.buffers()
-    size = len(chunk) * width
+    rows = len(chunk)
+    size = rows * width
     return np.frombuffer(content, np.uint8, size, chunk.offset * width)
 
 
@@ -123,8 +130,10 @@ def _widths(contract: Contract) -> dict[str, int]:
     if contract.encoding == "topk":
         widths = _topk_widths(contract)
     else:
-        width = contract.width * float_type(contract).itemsize
-        widths = {dense_name(contract): width}
+        itemsize = float_type(contract).itemsize
+        width = contract.width * itemsize
+        name = dense_name(contract)
+        widths = {name: width}
     if contract.disagreement:
         widths[DISAGREEMENT] = 4
     return widths
@@ -133,7 +142,8 @@ def _widths(contract: Contract) -> dict[str, int]:
 def _topk_widths(contract: Contract) -> dict[str, int]:
     # index and value columns apart, each of one kind of byte, which zstd shrinks most
     widths = dict.fromkeys(plane_names(contract), contract.k)
-    logit_bytes = 1 if contract.dtype == "uint8" else 2
+    are_gaps = contract.dtype == "uint8"
+    logit_bytes = 1 if are_gaps else 2
     widths[topk_name(contract)] = contract.k * logit_bytes
     widths[LOG_NORMALIZER] = len(contract.temperatures) * 4
     return widths

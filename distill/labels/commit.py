@@ -147,8 +147,10 @@ class AttemptNote:
         """Read a sealed note. Raises StorageError where it is damaged."""
         body = unseal(content, where)
         try:
-            intent = WriteIntent(**body.pop("intent"))
-            provenance = Provenance(**body.pop("provenance"))
+            intent_fields = body.pop("intent")
+            intent = WriteIntent(**intent_fields)
+            provenance_fields = body.pop("provenance")
+            provenance = Provenance(**provenance_fields)
             return cls(intent, provenance, **body)
         except (KeyError, TypeError) as error:
             raise StorageError(f"{where} has another note than distill writes: {error}.") from None
@@ -160,7 +162,8 @@ def empty_file_bytes(contract: Contract, like: Commit) -> int:
     digits = "0" * 64
     intent = WriteIntent(0, 0, digits[:32], 0, 0)
     note = AttemptNote(intent, Provenance(digits, like.device, like.versions), 0, digits)
-    empty = label_schema(contract).empty_table()
+    schema = label_schema(contract)
+    empty = schema.empty_table()
     return len(data_bytes(empty, contract, note.to_bytes()))
 
 
@@ -197,8 +200,9 @@ def write_fragment(
     # Before the commit, which never names what is not there.
     folder.put(data_key(intent.fragment, attempt, contract.format), content)
     reach("label.after_data")
+    spent = work()
     return commit_attempt(
-        folder, attempt, note, content=content, labels=labels, contract=contract, work=work()
+        folder, attempt, note, content=content, labels=labels, contract=contract, work=spent
     )
 
 
@@ -236,8 +240,9 @@ def commit_attempt(
         return commit
     # not an error: of two attempts at the same rows one is enough, and it may even be this
     # attempt's own put, tried again when the line broke
-    winner = folder.read(commit.key)
-    return Commit.from_bytes(winner, folder.url(commit.key))
+    key = commit.key
+    winner = folder.read(key)
+    return Commit.from_bytes(winner, folder.url(key))
 
 
 def read_commit(folder: Storage, fragment: str, generation: int = 0) -> Commit:
@@ -249,7 +254,8 @@ def read_commit(folder: Storage, fragment: str, generation: int = 0) -> Commit:
             f"{folder.url(key)} was listed and is gone. Nobody but gc may delete; restore it from a"
             " copy."
         )
-    return Commit.from_bytes(content, folder.url(key))
+    where = folder.url(key)
+    return Commit.from_bytes(content, where)
 
 
 def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa.Table:
@@ -277,7 +283,8 @@ def read_rejects(folder: Storage, key: str) -> pa.Table:
     content = folder.read(key)
     if is_encrypted(content):
         return read_encrypted(content, folder.url(key)).cast(REJECTS)
-    return bytes_table(content, REJECTS, folder.url(key))
+    where = folder.url(key)
+    return bytes_table(content, REJECTS, where)
 
 
 def _rejects_bytes(rejects: pa.Table, contract: Contract) -> bytes:
@@ -293,6 +300,7 @@ def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:
     if contract.width > _HISTOGRAM_CLASSES:
         return {}
     best = best_class(labels, contract)
-    labelled = best[best >= 0]
+    has_label = best >= 0
+    labelled = best[has_label]
     counts = np.bincount(labelled, minlength=contract.width)
     return {str(number): int(rows) for number, rows in enumerate(counts) if rows}

@@ -144,7 +144,8 @@ class Contract:
     def from_body(cls, body: Mapping[str, Any], folder: Storage) -> Contract:
         """Read the contract of an unsealed `contract.json` in `folder`. Raises StorageError where
         its class names are lost or damaged."""
-        meaning = dict(body["contract"])
+        fields = body["contract"]
+        meaning = dict(fields)
         if isinstance(meaning["classes"], dict):
             meaning["classes"] = _read_classes(folder, meaning["classes"]["sha256"])
         for name in ("classes", "temperatures", "keys"):
@@ -212,7 +213,8 @@ def _differences(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str
 
 def _difference(name: str, stored: Any, mine: Any) -> str:
     if name == "classes" and stored and mine:
-        return f"classes: {_class_difference(stored, mine)}"
+        change = _class_difference(stored, mine)
+        return f"classes: {change}"
     text = f"{name}: stored {_short(stored)}, now {_short(mine)}"
     if name in _DIGEST_MEANS:
         text += f" ({_DIGEST_MEANS[name]})"
@@ -256,9 +258,11 @@ def _put_classes(folder: Storage, classes: list[str]) -> dict[str, Any]:
     key = _classes_key(sha256)
     # what lies under this name has these contents, whoever wrote it
     if folder.read_or_none(key) is None:
-        sealed = seal({"classes": classes})
+        body = {"classes": classes}
+        sealed = seal(body)
         folder.put(key, sealed)
-    return {"count": len(classes), "sha256": sha256}
+    count = len(classes)
+    return {"count": count, "sha256": sha256}
 
 
 def _read_classes(folder: Storage, sha256: str) -> list[str]:
@@ -270,7 +274,8 @@ def _read_classes(folder: Storage, sha256: str) -> list[str]:
             f"{where} is gone, so nobody knows the classes of the labels beside it. Restore it from"
             " a copy."
         )
-    classes = unseal(content, where)["classes"]
+    body = unseal(content, where)
+    classes = body["classes"]
     if digest(classes) != sha256:
         raise StorageError(
             f"{where} holds other class names than its name says. Restore it from a copy."

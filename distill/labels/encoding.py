@@ -88,10 +88,12 @@ def storable(outputs: Float, contract: Contract) -> Bool:
     # `topk` stores how far a logit lies below the largest, and has a least value for what is beyond
     halves = contract.dtype == "float16" and contract.encoding != "topk"
     kind = np.float16 if halves else np.float32
-    limit = np.finfo(kind).max
+    limits = np.finfo(kind)
+    limit = limits.max
     # A NaN is neither, so its row is not storable.
     below = outputs.max(axis=1) <= limit
-    above = outputs.min(axis=1) >= -limit
+    smallest = outputs.min(axis=1)
+    above = smallest >= -limit
     is_within = below & above
     return np.asarray(is_within)
 
@@ -113,7 +115,8 @@ def encode(
         of_one = _encode_outputs(seen, labelled, contract)
         columns |= {view_name(view, name): values for name, values in of_one.items()}
     if disagreement is not None:
-        numbers = disagreement[labelled].astype("<f4")
+        known = disagreement[labelled]
+        numbers = known.astype("<f4")
         columns[DISAGREEMENT] = numbers[:, None]
     schema = label_schema(contract)
     arrays = [pack(columns[field.name], labelled, field.type) for field in schema]
@@ -126,7 +129,8 @@ def _encode_outputs(outputs: Float, labelled: Bool, contract: Contract) -> Colum
     if contract.encoding == "topk":
         return _encode_topk(good, contract)
     # A copy: the labeler may write its next answer into the same array.
-    packed = good.astype(float_type(contract))
+    kind = float_type(contract)
+    packed = good.astype(kind)
     return {dense_name(contract): packed}
 
 
@@ -165,7 +169,8 @@ def best_class(table: pa.Table, contract: Contract) -> Index:
     if contract.encoding == "topk":
         best = _topk_index(table, contract)[:, 0]
     else:
-        best = _dense_outputs(table, contract).argmax(axis=1)
+        outputs = _dense_outputs(table, contract)
+        best = outputs.argmax(axis=1)
     labelled = label_validity(table, contract)
     return np.where(labelled, best, -1)
 
@@ -176,7 +181,8 @@ def _dense_outputs(table: pa.Table, contract: Contract) -> npt.NDArray[np.floati
 
 
 def _encode_topk(logits: Float, contract: Contract) -> Columns:
-    rows = max(1, _BLOCK_NUMBERS // contract.width)
+    fitting = _BLOCK_NUMBERS // contract.width
+    rows = max(1, fitting)
     starts = range(0, max(1, len(logits)), rows)
     blocks = [keep_largest(logits[start : start + rows], contract) for start in starts]
     index, stored, normalizers = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
@@ -186,7 +192,8 @@ def _encode_topk(logits: Float, contract: Contract) -> Columns:
 def keep_largest(logits: Float, contract: Contract) -> tuple[Index, npt.NDArray[np.generic], Float]:
     """Find the largest logits of some rows: where they stand (B, k), how they are stored (B, k),
     and the log-normalisers (B, temperatures) with them as stored."""
-    index = largest(logits, contract.k)
+    k = contract.k
+    index = largest(logits, k)
     first = np.take_along_axis(logits, index[:, :1], axis=1)
     # −∞ where float32 cannot hold how far a logit lies below the largest: probability 0.
     with np.errstate(over="ignore"):
@@ -204,14 +211,16 @@ def keep_largest(logits: Float, contract: Contract) -> tuple[Index, npt.NDArray[
     # the sum takes the k logits as they are stored and the others as they were, so that what is
     # read back is a proper distribution
     np.put_along_axis(below, index, read_back, axis=1)
-    return index, stored, _log_normalizers(below, contract)
+    normalizers = _log_normalizers(below, contract)
+    return index, stored, normalizers
 
 
 def _log_normalizers(below: Float, contract: Contract) -> Float:
     """(B, temperatures), of how far each logit (B, C) lies below the row's largest."""
     sums = []
     for temperature in contract.temperatures:
-        scaled = below / np.float32(temperature)
+        divisor = np.float32(temperature)
+        scaled = below / divisor
         sums.append(np.exp(scaled).sum(axis=1))
     total = np.stack(sums, axis=1)
     # these 4 bytes a temperature do not shrink; 16 bits of it would break the distribution
@@ -228,7 +237,8 @@ def topk_columns(
     # 19 bytes a row, where uint16 takes 24: zstd codes bytes, and a high byte says little (10 bits,
     # packed by hand, take 20 and are slow)
     for number, name in enumerate(plane_names(contract)):
-        bits = np.uint8(8 * number)
+        shift = 8 * number
+        bits = np.uint8(shift)
         shifted = narrow >> bits
         columns[name] = shifted.astype(np.uint8)
     columns[topk_name(contract)] = stored
@@ -251,7 +261,8 @@ def _topk_index(table: pa.Table, contract: Contract) -> Index:
 
 
 def _log_probs(table: pa.Table, contract: Contract, temperature: float) -> Float:
-    column = table[topk_name(contract)]
+    name = topk_name(contract)
+    column = table[name]
     if contract.dtype == "uint8":
         gaps = unpack(column, np.uint8)
         log_probs = to_logits(gaps, temperature)
@@ -259,6 +270,7 @@ def _log_probs(table: pa.Table, contract: Contract, temperature: float) -> Float
         log_probs = unpack(column, np.float16).astype(np.float32)
         log_probs /= np.float32(temperature)
     normalizers = unpack(table[LOG_NORMALIZER], np.float32)
-    number = contract.temperatures.index(temperature)
+    temperatures = contract.temperatures
+    number = temperatures.index(temperature)
     log_probs -= normalizers[:, [number]]
     return log_probs

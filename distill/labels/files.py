@@ -37,7 +37,8 @@ def data_bytes(labels: pa.Table, contract: Contract, note: bytes | None = None) 
     # one record batch: the same columns give the same bytes, however they were gathered
     table = labels.combine_chunks()
     if note is not None:
-        table = table.replace_schema_metadata({_NOTE: note})
+        metadata = {_NOTE: note}
+        table = table.replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     if contract.format == "parquet":
         _write_parquet(table, sink, contract.key if contract.encrypted else "")
@@ -95,7 +96,8 @@ def parquet_bytes(table: pa.Table, key: str = "") -> bytes:
     """Return a table of plain types as a Parquet file, encrypted where `key` says where the key
     lies. Raises JobError where that is missing."""
     sink = pa.BufferOutputStream()
-    _write_parquet(table.combine_chunks(), sink, key)
+    whole = table.combine_chunks()
+    _write_parquet(whole, sink, key)
     return bytes(sink.getvalue())
 
 
@@ -131,7 +133,8 @@ def _require_plain_types(content: bytes, contract: Contract, where: str) -> None
     # Arrow would execute what deserialises them
     offset, foreign = _FOOTERS[contract.format]
     size = int.from_bytes(content[-offset:][:4], "little")
-    footer = content[-offset - size :]
+    start = -offset - size
+    footer = content[start:]
     if foreign in footer:
         raise StorageError(
             f"{where} has Arrow types beyond the plain ones, which distill never writes and does"

@@ -31,10 +31,11 @@ def integrity_problem(folder: Storage, contract: Contract, entry: ManifestEntry)
 
 def _problem(folder: Storage, contract: Contract, entry: ManifestEntry) -> str | None:
     key = commit_key(entry.fragment, entry.generation)
-    where = folder.url(entry.data)
+    data = entry.data
+    where = folder.url(data)
     commit_url = folder.url(key)
     commit = Commit.from_bytes(folder.read(key), commit_url)
-    content = folder.read(entry.data)
+    content = folder.read(data)
     rejects = 0
     if entry.rejects:
         rejected = read_rejects(folder, entry.rejects)
@@ -55,5 +56,6 @@ def _problem(folder: Storage, contract: Contract, entry: ManifestEntry) -> str |
 def _as_committed(table: pa.Table, contract: Contract, entry: ManifestEntry) -> bool:
     is_labelled = label_validity(table, contract)
     labelled = np.count_nonzero(is_labelled)
-    rejected = len(table) - labelled
+    rows = len(table)
+    rejected = rows - labelled
     return rejected == entry.rejected and columns_sha256(table) == entry.columns_sha256

@@ -108,7 +108,8 @@ class LabelSet:
 
         Raises ContractError.
         """
-        covered = covered_rows(self.entries, inventory)
+        entries = self.entries
+        covered = covered_rows(entries, inventory)
         if covered < 0:
             raise ContractError(
                 f"labels.{self.name}: commits under {self.folder.uri} are of other rows than"

@@ -73,9 +73,11 @@ def await_lease(folder: Storage, what: str, key: str = LEASE) -> None:
         if content is None:
             return
         try:
-            require_abandoned(folder, {key: content}, what)
+            leases = {key: content}
+            require_abandoned(folder, leases, what)
         except BusyError as error:
-            line.tell(f"waiting: {error}")
+            why = f"waiting: {error}"
+            line.tell(why)
         else:
             return
         time.sleep(seconds)
@@ -98,7 +100,8 @@ def wait_while_busy(do: Callable[[], Result]) -> Result:
         try:
             return do()
         except BusyError as error:
-            line.tell(f"waiting: {error}")
+            why = f"waiting: {error}"
+            line.tell(why)
             time.sleep(seconds)
     raise AssertionError("pauses never end")
 
@@ -125,7 +128,8 @@ def require_abandoned(folder: Storage, leases: Mapping[str, bytes | None], what:
     together. Raises BusyError where one does."""
     watched: dict[str, Body] = {}
     for key, content in leases.items():
-        found = _parsed(content, folder.url(key))
+        where = folder.url(key)
+        found = _parsed(content, where)
         if found is None:
             continue
         # a process of this machine is alive or it is not; another machine's shows by its beats
@@ -135,10 +139,10 @@ def require_abandoned(folder: Storage, leases: Mapping[str, bytes | None], what:
         elif is_running(found):
             raise _busy(folder, key, what, found)
     for found in watched.values():
-        log.warning(
-            "%s: %s; looking for %.0f s whether it lives", what, _at_work(found), WATCH_SECONDS
-        )
-    until = time.monotonic() + WATCH_SECONDS
+        at_work = _at_work(found)
+        log.warning("%s: %s; looking for %.0f s whether it lives", what, at_work, WATCH_SECONDS)
+    now = time.monotonic()
+    until = now + WATCH_SECONDS
     while watched and time.monotonic() < until:
         time.sleep(_LOOK_SECONDS)
         for key, found in watched.items():
@@ -164,7 +168,8 @@ def _pauses() -> Iterator[float]:
     seconds = _FIRST_PAUSE_SECONDS
     while True:
         yield seconds
-        seconds = min(1.5 * seconds, _MOST_PAUSE_SECONDS)
+        longer = 1.5 * seconds
+        seconds = min(longer, _MOST_PAUSE_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -181,14 +186,15 @@ class _Lease:
         mine = self._content(0)
         if folder.put_if_absent(self.key, mine):
             return
-        found = folder.read_or_none(self.key)
-        require_abandoned(folder, {self.key: found}, self.what)
+        key = self.key
+        found = folder.read_or_none(key)
+        require_abandoned(folder, {key: found}, self.what)
         # Not conditionally, since one is there: of two that take it over, who finds the other's
         # gives way.
-        folder.put(self.key, mine)
+        folder.put(key, mine)
         if not self._is_mine():
             raise BusyError(
-                f"{self.what}: another driver took {self.folder.url(self.key)} at the same moment."
+                f"{self.what}: another driver took {self.folder.url(key)} at the same moment."
                 " Leave the work to it."
             )
 
@@ -198,10 +204,11 @@ class _Lease:
                 return
             try:
                 if not self._is_mine(or_nobodys=True):
+                    what = self.what
                     log.warning(
                         "%s: another driver took the lease over. Both go on; each fragment is"
                         " committed once.",
-                        self.what,
+                        what,
                     )
                     return
                 content = self._content(number)
@@ -258,7 +265,8 @@ def _machine() -> str:
     """This boot of this machine, and the processes that this one can see there (a container sees
     its own)."""
     with contextlib.suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        path = Path("/proc/sys/kernel/random/boot_id")
+        boot = path.read_text()
         processes = os.readlink("/proc/self/ns/pid")
         return f"{boot.strip()} {processes}"
     return platform.node()
@@ -275,7 +283,8 @@ def _start_time(pid: int) -> str | None:
         return None
     # The command's name, in brackets, may have blanks; state and start time stand behind it.
     fields = stat.rpartition(")")[2].split()
-    ended = fields[0] in "ZX"
+    state = fields[0]
+    ended = state in "ZX"
     return None if ended else fields[19]
 
 

@@ -87,12 +87,14 @@ class Manifest(Sequence[ManifestEntry]):
 
     def __init__(self, table: pa.Table) -> None:
         """`table` under `MANIFEST`, in any order, generations of a fragment side by side or not."""
-        self._table = join_entries([table])
+        tables = [table]
+        self._table = join_entries(tables)
         shard = self._integers("shard")
         numbers = self._integers("number")
         codes = fragment_codes(shard, numbers)
         generation = self._integers("generation")
-        order = np.lexsort((generation, codes))
+        keys = (generation, codes)
+        order = np.lexsort(keys)
         ordered = codes[order]
         # Of a fragment's generations the last in order is the highest.
         last = np.ones(len(order), np.bool_)
@@ -115,7 +117,8 @@ class Manifest(Sequence[ManifestEntry]):
     def __getitem__(self, position: slice) -> list[ManifestEntry]: ...
     def __getitem__(self, position: int | slice) -> ManifestEntry | list[ManifestEntry]:
         if isinstance(position, slice):
-            return self._entries(self._order[position])
+            index = self._order[position]
+            return self._entries(index)
         (entry,) = self._entries(self._order[[position]])
         return entry
 
@@ -164,7 +167,8 @@ class Manifest(Sequence[ManifestEntry]):
         """The distinct devices and library versions."""
         # Not of all rows: what a mend replaced counts no more.
         chosen = pa.array(self._order)
-        column = self._table["made_on"].take(chosen)
+        stored = self._table["made_on"]
+        column = stored.take(chosen)
         distinct = column.unique()
         return sorted(distinct.to_pylist())
 

@@ -74,7 +74,8 @@ def found_attempts(
         others.update(codes[known][~same].tolist())
         if sizes is not None:
             same &= sizes[positions] == page_sizes[known]
-        found[positions[same]] = True
+        places = positions[same]
+        found[places] = True
     return FoundAttempts(found, frozenset(others))
 
 

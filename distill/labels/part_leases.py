@@ -133,7 +133,8 @@ class PartWatch:
 
     def _lives(self, key: str) -> bool:
         _, since = self._beats[key]
-        seconds = time.monotonic() - since
+        now = time.monotonic()
+        seconds = now - since
         if seconds >= leases.WATCH_SECONDS:
             return False
         if seconds < _SUSPECT_SECONDS:

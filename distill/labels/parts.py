@@ -77,7 +77,8 @@ def parse_part(text: str, environment: Mapping[str, str] = os.environ) -> Part:
         raise JobError(_wrong(text))
     number, count = match.groups()
     if number == "auto":
-        return _from_environment(text, int(count), environment)
+        parts = int(count)
+        return _from_environment(text, parts, environment)
     return Part(int(number), int(count))
 
 
@@ -115,7 +116,8 @@ def _slurm_position(text: str, number: int, environment: Mapping[str, str]) -> i
     # an array may begin anywhere and go by steps
     first = _number(text, "SLURM_ARRAY_TASK_MIN", environment, "0")
     step = _number(text, "SLURM_ARRAY_TASK_STEP", environment, "1")
-    return (number - first) // max(step, 1)
+    stride = max(step, 1)
+    return (number - first) // stride
 
 
 def _count(text: str, number_name: str, name: str, environment: Mapping[str, str]) -> int:
@@ -139,7 +141,8 @@ def _number(text: str, name: str, environment: Mapping[str, str], usual: str = "
 def part_of_fragments(inventory: Inventory, cut: FragmentTable, count: int) -> Integers:
     """Return the number of the part that each fragment of `cut` belongs to, of `count`."""
     # retired shards count too: else a changed file would move the fragments behind it
-    shard_rows = inventory.table["rows"].to_numpy()
+    column = inventory.table["rows"]
+    shard_rows = column.to_numpy()
     shard_start = np.concatenate([[0], np.cumsum(shard_rows)])
     segment_shard = np.append(inventory.segment_starts, len(shard_rows))
     segment_start = shard_start[segment_shard]
@@ -166,7 +169,8 @@ def _units(cut: FragmentTable) -> tuple[Integers, Integers]:
     begins = np.ones(len(cut), np.bool_)
     begins[1:] = ~(same_shard & same_group)
     heads = np.flatnonzero(begins)
-    unit = np.cumsum(begins) - 1
+    numbers = np.cumsum(begins)
+    unit = numbers - 1
     if not len(cut):
         return cut.start, cut.rows
     rows = np.add.reduceat(cut.rows, heads)

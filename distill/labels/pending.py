@@ -58,7 +58,8 @@ class PendingFragments:
             # A shard has many fragments in a row, and looking one up takes a slice of the table.
             if shard is None or shard.number != shard_number:
                 shard = self.inventory.shard(shard_number)
-            large_group = None if group == WHOLE else group
+            is_whole = group == WHOLE
+            large_group = None if is_whole else group
             yield shard, self._intent(shard, number, start, rows), large_group
 
     def _cut_rows(self) -> Iterator[tuple[int, int, int, int, int]]:
@@ -106,7 +107,8 @@ def find_misplaced(
     if len(codes):  # an empty pool may have had rows
         position = np.searchsorted(codes, entries.codes)
         position = np.minimum(position, len(codes) - 1)
-        same = codes[position] == entries.codes
+        expected = codes[position]
+        same = expected == entries.codes
         same &= cut.start[position] == entries.column("start")
         same &= cut.rows[position] == entries.column("rows")
     same &= _of_listed_files(entries, inventory)
@@ -120,7 +122,8 @@ def covered_rows(entries: Manifest, inventory: Inventory) -> int:
     """
     shard = entries.column("shard")
     start = entries.column("start")
-    stop = start + entries.column("rows")
+    rows = entries.column("rows")
+    stop = start + rows
     if (stop > _shard_limits(inventory, shard)).any():
         return -1
     if not _of_listed_files(entries, inventory).all():

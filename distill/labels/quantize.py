@@ -62,7 +62,8 @@ def to_gaps(below: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 def _differences(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     gaps = np.empty(codes.shape, np.uint8)
     before = codes.ravel()[:-1]
-    after = codes.ravel()[1:]
+    flat = codes.ravel()
+    after = flat[1:]
     # Over the borders of rows too, where the first column then puts it right.
     np.subtract(after, before, out=gaps.ravel()[1:])
     gaps[:, 0] = codes[:, 0]

@@ -95,7 +95,8 @@ class StoredLabels:
             soft = _decoded(fragment, contract, view, temperature)
             table = fragment.drop_columns(stored)
             for name, values in _numbers(soft, contract).items():
-                lists = _lists(values, soft.labelled)
+                labelled = soft.labelled
+                lists = _lists(values, labelled)
                 table = table.append_column(name, lists)
             if soft.disagreement is not None:
                 numbers = pa.array(soft.disagreement, mask=~soft.labelled)
@@ -151,7 +152,8 @@ def _decoded(
 def _numbers(soft: SoftLabels, contract: Contract) -> Columns:
     if isinstance(soft, TopKLabels):
         return {"index": soft.index, "log_prob": soft.log_probs}
-    return {dense_name(contract): soft.outputs}
+    name = dense_name(contract)
+    return {name: soft.outputs}
 
 
 def _lists(values: npt.NDArray[np.generic], labelled: Bool) -> pa.Array:

@@ -38,7 +38,8 @@ def find_lost(state: LabelSetState) -> tuple[LabelSetState, list[ManifestEntry]]
         # a mend may be committed that no segment has
         state = list_commits(state)
         lost, written = _held_against_listing(state.labels)
-    return replace(state, written=written), lost
+    known = replace(state, written=written)
+    return known, lost
 
 
 def lost_entries(labels: LabelSet) -> list[ManifestEntry]:
@@ -54,11 +55,13 @@ def _held_against_listing(labels: LabelSet) -> tuple[list[ManifestEntry], frozen
     data = folder.folder("data")
     listed = found_attempts(data, entries, entries.column("bytes"))
     found = listed.found
-    rejected = entries.column("rejected") > 0
+    counts = entries.column("rejected")
+    rejected = counts > 0
     if rejected.any():  # a set without any needs no second LIST
         rejects = folder.folder("rejects")
         rejects_listed = found_attempts(rejects, entries)
-        found &= ~rejected | rejects_listed.found
+        sound = ~rejected
+        found &= sound | rejects_listed.found
     lost = [entries[int(position)] for position in np.flatnonzero(~found)]
     return lost, listed.others
 

@@ -28,7 +28,8 @@ def revealed(outputs: Float, contract: Contract) -> Float:
     reveal = contract.reveal
     if reveal is None or not len(outputs):
         return outputs
-    is_exclusive = contract.kind == "logits" and contract.exclusive
+    are_logits = contract.kind == "logits"
+    is_exclusive = are_logits and contract.exclusive
     if reveal.top_1:
         return _best(outputs) if is_exclusive else np.where(outputs > 0, TOP_1, -TOP_1)
     made = outputs

@@ -112,7 +112,8 @@ class SegmentWriter:
             start = part * _MOST_ENTRIES
             table = entries.table(start, start + _MOST_ENTRIES)
             # Until the last one is there, a reader goes on reading what it replaces.
-            part_note = note if part == last else ""
+            is_last = part == last
+            part_note = note if is_last else ""
             self._write(table, part_note)
         replaced = range(first_gap)
         self._superseded.update(replaced)
@@ -125,7 +126,8 @@ class SegmentWriter:
         while not self._folder.put_if_absent(_segment_key(number), content):
             # not one by one: other drivers may have written thousands since this one read them
             numbers = (segment.number for segment in _list_segments(self._folder))
-            number = max(numbers, default=number) + 1
+            newest = max(numbers, default=number)
+            number = newest + 1
         self._present.add(number)
 
 
@@ -171,7 +173,8 @@ def _list_segments(folder: Storage) -> Iterator[Segment]:
     for meta in folder.walk():
         match = _KEY.fullmatch(meta.key)
         if match:
-            number = int(match[1])
+            digits = match[1]
+            number = int(digits)
             yield Segment(number, meta.size_bytes)
 
 

@@ -84,7 +84,8 @@ def read_state(
     segments = read_segments(manifest)
     # Not the shards that another driver has listed since: the caller knows nothing of their rows.
     live = None if inventory is None else inventory.live
-    entries = visible_entries(segments.table, live)
+    table = segments.table
+    entries = visible_entries(table, live)
     labels = LabelSet(folder, name, version, read_contract(folder), entries)
     state = LabelSetState(labels, mending, segments, live)
     # A finished set is read with a request for some thousand fragments. A mend that no segment has
@@ -97,7 +98,8 @@ def read_state(
 def list_commits(state: LabelSetState) -> LabelSetState:
     """Read the commits that the manifest lacks too: one LIST. Raises as `read_state` does."""
     folder = state.labels.folder
-    rolled = Manifest(state.segments.table)
+    table = state.segments.table
+    rolled = Manifest(table)
     found = _read_newer(folder, rolled)
     stored = state.labels.stored
     if stored is None and found.keys:
@@ -105,7 +107,7 @@ def list_commits(state: LabelSetState) -> LabelSetState:
     if stored is not None:
         _require_own(folder, found.keys, stored)
     newer = entries_table(found.entries)
-    joined = join_entries([state.segments.table, newer])
+    joined = join_entries([table, newer])
     unreadable = _unreadable(found.damaged, joined)
     if unreadable and not state.mending:
         first = next(iter(unreadable.values()))
@@ -127,7 +129,8 @@ def visible_entries(table: pa.Table, live: Integers | None) -> Manifest:
     """Return the entries of `live` shards; of all where that is None."""
     if live is None:
         return Manifest(table)
-    shards = table["shard"].to_numpy()
+    column = table["shard"]
+    shards = column.to_numpy()
     visible = np.isin(shards, live)
     if visible.all():
         return Manifest(table)
@@ -168,7 +171,8 @@ def _read_newer(folder: Storage, rolled: Manifest) -> _NewerCommits:
             if isinstance(commit, _DamagedCommit):
                 found.damaged.append(commit)
             else:
-                found.entries.append(commit.entry)
+                entry = commit.entry
+                found.entries.append(entry)
                 found.keys.setdefault(commit.label_set, commit.key)
     return found
 
@@ -190,7 +194,9 @@ def _unreadable(damaged: list[_DamagedCommit], table: pa.Table) -> dict[int, _Da
     entries = Manifest(table)
     found: dict[int, _DamagedCommit] = {}
     for commit in sorted(damaged, key=lambda each: each.generation):
-        entry = entries.find(commit.fragment)
+        fragment = commit.fragment
+        entry = entries.find(fragment)
         if entry is None or entry.generation < commit.generation:
-            found[parsed_code(commit.fragment)] = commit
+            code = parsed_code(fragment)
+            found[code] = commit
     return found

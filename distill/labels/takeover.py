@@ -28,8 +28,10 @@ NOBODY = -1
 def own_fragments(left: PendingFragments, part: Part) -> PendingFragments:
     """Return those of `left` that belong to the part."""
     parts = part_of_fragments(left.inventory, left.cut, part.count)
-    is_own = parts[left.positions] == part.number
-    return replace(left, positions=left.positions[is_own])
+    assigned = parts[left.positions]
+    is_own = assigned == part.number
+    positions = left.positions[is_own]
+    return replace(left, positions=positions)
 
 
 def still_uncommitted(
@@ -41,7 +43,8 @@ def still_uncommitted(
     for fragment, generation in newer_commits(folder.folder("commits"), entries):
         code = parsed_code(fragment)
         newest[code] = max(generation, newest.get(code, generation))
-    codes = pending_codes(left).tolist()
+    pending = pending_codes(left)
+    codes = pending.tolist()
     is_left = [newest.get(code, -1) < left.generation(code) for code in codes]
     return replace(left, positions=left.positions[np.array(is_left, np.bool_)])
 
@@ -91,11 +94,13 @@ def choose_takeover(
     # whole, since each takeover begins with making the labeler anew: others take halves of it
     unheld = [run for run in runs if holder[run[0]] == NOBODY]
     offers = unheld or [_later_half(run, leases[holder[run[0]]], in_work) for run in runs]
-    most = max(map(len, offers))
+    lengths = map(len, offers)
+    most = max(lengths)
     if most == 0:
         return None
     chosen = draw.choice([offer for offer in offers if 2 * len(offer) > most])
-    return replace(left, positions=left.positions[chosen])
+    positions = left.positions[chosen]
+    return replace(left, positions=positions)
 
 
 def _later_half(run: Integers, lease: PartLease, in_work: int) -> Integers:

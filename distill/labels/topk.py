@@ -18,7 +18,8 @@ def largest(logits: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
     found = np.flatnonzero(logits >= _bound(logits, k))
     row, index = np.divmod(found, classes)
     counts = np.bincount(row, minlength=rows)
-    firsts = np.cumsum(counts) - counts
+    ends = np.cumsum(counts)
+    firsts = ends - counts
     slot = np.arange(len(found)) - np.repeat(firsts, counts)
     shape = (rows, int(counts.max(initial=k)))
     # Rows that few numbers reach are filled up with what sorts last.
@@ -41,6 +42,7 @@ def _bound(logits: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.float32]:
         # each maximum is a number of its own, so k of the row reach the k-th of them
         grouped = logits[:, : groups * members].reshape(rows, members, groups)
         maxima = grouped.max(axis=1)
-    kth = maxima.shape[1] - k
+    blocks = maxima.shape[1]
+    kth = blocks - k
     partitioned = np.partition(maxima, kth, axis=1)
     return partitioned[:, kth : kth + 1]

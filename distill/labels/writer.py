@@ -64,15 +64,18 @@ class LabelWriter:
     def snapshot(self) -> LabelSet:
         """Return the set as it is with what was added."""
         unrolled = entries_table(self._unrolled)
-        table = join_entries([self._rolled, unrolled])
+        tables = [self._rolled, unrolled]
+        table = join_entries(tables)
         return replace(self._labels, entries=visible_entries(table, self._live))
 
     @property
     def manifest_due(self) -> bool:
         """Whether commits are many enough, or old enough, to be rolled up."""
-        seconds = time.monotonic() - self._rolled_at
+        now = time.monotonic()
+        seconds = now - self._rolled_at
         waiting = len(self._unrolled)
-        is_old = seconds >= self._drivers * _SEGMENT_SECONDS
+        wait = self._drivers * _SEGMENT_SECONDS
+        is_old = seconds >= wait
         return waiting >= SEGMENT_ENTRIES or (waiting > 0 and is_old)
 
     def write_manifest(self, fewest: int = 1) -> None:
@@ -83,7 +86,8 @@ class LabelWriter:
         for start in range(0, len(self._unrolled), SEGMENT_ENTRIES):
             part = entries_table(self._unrolled[start : start + SEGMENT_ENTRIES])
             self._segments.append(part)
-            self._rolled = join_entries([self._rolled, part])
+            tables = [self._rolled, part]
+            self._rolled = join_entries(tables)
         self._unrolled = []
         self._rolled_at = time.monotonic()
 

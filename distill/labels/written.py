@@ -92,7 +92,8 @@ def _is_whole(
     """Whether labels and rejects are those of the note."""
     if len(labels) != note.intent.rows or columns_sha256(labels) != note.columns_sha256:
         return False
-    labelled = np.count_nonzero(label_validity(labels, contract))
+    validity = label_validity(labels, contract)
+    labelled = np.count_nonzero(validity)
     if len(labels) - labelled != note.rejected:
         return False
     if not note.rejected:

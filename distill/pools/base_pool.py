@@ -14,14 +14,17 @@ def base_pool(pool: OpenPool) -> BasePool:
     """Return what a selection's files say of the pool that it is of: all its columns but private
     ones. Keys of a format without types are text, as everywhere."""
     # as the files have them: the job's rules are for the selection's readers to apply
-    format = with_mask(pool.inventory.format, {})
+    stored_format = pool.inventory.format
+    format = with_mask(stored_format, {})
     schema = pool.unmasked_schema
     # what is not there can never be read through the selection
     for name in pool.spec.dropped:
         if name in schema.names:
-            schema = schema.remove(schema.get_field_index(name))
+            index = schema.get_field_index(name)
+            schema = schema.remove(index)
     if not format_named(format).typed:
         for name in pool.spec.keys:
             number = schema.get_field_index(name)
             schema = schema.set(number, pa.field(name, pa.string()))
-    return BasePool(pool.inventory.uri, format, schema)
+    uri = pool.inventory.uri
+    return BasePool(uri, format, schema)

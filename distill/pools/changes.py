@@ -53,7 +53,8 @@ def refuse_changes(pool: str, files: Storage, spec: Pool, changes: Changes) -> N
     for event, keys in by_event.items():
         if not keys:
             continue
-        named = ", ".join(keys[:3])
+        first = keys[:3]
+        named = ", ".join(first)
         more = "…" if len(keys) > 3 else ""
         count = f"{len(keys)} files under {files.uri}"
         what = f"{count} {event} since they were listed ({named}{more})"

@@ -82,7 +82,8 @@ class RoundMeasure:
 
 def selection_folder(root: Storage, name: str) -> Storage:
     """Return where `select.<name>` lies."""
-    return root.folder(*_path(name))
+    path = _path(name)
+    return root.folder(*path)
 
 
 def rows_path(name: str) -> str:
@@ -115,7 +116,8 @@ def write_measure(folder: Storage, measure: RoundMeasure) -> RoundMeasure:
 def _read_records(records: Storage) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for entry in records.list_objects():
-        key = _round_key(len(found))
+        number = len(found)
+        key = _round_key(number)
         if entry.key != key:
             raise StorageError(
                 f"{records.url(key)} is missing, but later rounds are there. Restore it from a"
@@ -127,7 +129,8 @@ def _read_records(records: Storage) -> list[dict[str, Any]]:
 
 def _put_record(records: Storage, number: int, body: dict[str, Any]) -> dict[str, Any]:
     key = _round_key(number)
-    records.put_if_absent(key, seal(body))
+    content = seal(body)
+    records.put_if_absent(key, content)
     # whoever was first, it is read back: what is stored decides
     return unseal(records.read(key), records.url(key))
 

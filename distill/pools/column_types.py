@@ -38,7 +38,8 @@ def check_schemas(examples: Examples, spec: Pool, pool: str) -> None:
         except PoolError as error:
             problems.append(str(error))
     if problems:
-        lines = "\n  ".join(problems[:_MOST_NAMED])
+        shown = problems[:_MOST_NAMED]
+        lines = "\n  ".join(shown)
         raise PoolError(f"pools.{pool}: {lines}")
 
 

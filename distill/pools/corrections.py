@@ -70,7 +70,8 @@ class Corrections:
         self._require_unchanged(found)
         self._require_once(found)
         self._require_classes(found)
-        files = self._files(self._ordered(found))
+        ordered = self._ordered(found)
+        files = self._files(ordered)
         for key, content in files.items():
             if not folder.create(key, content) and folder.read(key) != content:
                 folder.put(key, content)
@@ -87,7 +88,8 @@ class Corrections:
     def _read(self) -> pa.Table:
         """All lines that say something: shard, row, said, file and line."""
         keys = [entry.key for entry in list_pool(self.handed_in, self.name).shards]
-        tables = list(self._tables(keys))
+        parts = self._tables(keys)
+        tables = list(parts)
         found = pa.concat_tables(tables)
         if not len(found):
             raise PoolError(
@@ -102,8 +104,9 @@ class Corrections:
         for key in keys:
             footer = read_footer(self.handed_in, key, format)
             url = self.handed_in.url(key)
-            check_columns(footer.schema, needed, url)
-            wanted = [*needed, *({SHARD_ID} & set(footer.schema.names))]
+            schema = footer.schema
+            check_columns(schema, needed, url)
+            wanted = [*needed, *({SHARD_ID} & set(schema.names))]
             count = sum(footer.row_groups)
             batch = read_rows(self.handed_in, key, range(count), wanted, format=format)
             if batch.rejected:
@@ -116,12 +119,15 @@ class Corrections:
         column = table[self._target]
         said = _texts(column) if self.spec.class_names else _numbers(column, self._target, url)
         lines = pa.array(np.arange(len(table)))
-        shard = _texts(table[SHARD])
-        row = _whole(table[ROW], url)
+        shards = table[SHARD]
+        shard = _texts(shards)
+        rows = table[ROW]
+        row = _whole(rows, url)
         files = pa.repeat(url, len(table))
         shard_id: Any = pa.nulls(len(table), pa.string())
         if SHARD_ID in table.column_names:
-            shard_id = _texts(table[SHARD_ID])
+            ids = table[SHARD_ID]
+            shard_id = _texts(ids)
         columns = [shard, row, said, files, lines, shard_id]
         found = pa.table(columns, names=[SHARD, ROW, "said", "file", "line", SHARD_ID])
         return found.filter(pc.is_valid(found["said"]))
@@ -129,7 +135,8 @@ class Corrections:
     def _require_addresses(self, found: pa.Table) -> None:
         shards = {shard.key: shard.rows for shard in self.base.inventory.shards}
         keys = found[SHARD].to_pylist()
-        rows = found[ROW].to_pylist()
+        numbers = found[ROW]
+        rows = numbers.to_pylist()
         wrong = [
             number
             for number, (key, row) in enumerate(zip(keys, rows, strict=True))
@@ -190,15 +197,19 @@ class Corrections:
 
     def _ordered(self, found: pa.Table) -> pa.Table:
         """The table that is stored, in the order of the base pool's shards and rows."""
-        shards = list(self.base.inventory.shards)
+        inventory = self.base.inventory
+        shards = list(inventory.shards)
         number = {shard.key: place for place, shard in enumerate(shards)}
         keys = found[SHARD].to_pylist()
         places = np.array([number[key] for key in keys])
         order = np.lexsort((found[ROW].to_numpy(), places))
-        taken = found.take(pa.array(order))
+        positions = pa.array(order)
+        taken = found.take(positions)
         ids = [bytes.fromhex(shards[place].id) for place in places[order]]
-        nothing = pa.nulls(len(taken))
-        is_class = bool(self.spec.class_names)
+        rows = len(taken)
+        nothing = pa.nulls(rows)
+        spec = self.spec
+        is_class = bool(spec.class_names)
         columns = [
             taken[SHARD],
             pa.array(ids, pa.binary(16)),
@@ -212,7 +223,8 @@ class Corrections:
 
     def _files(self, table: pa.Table) -> dict[str, bytes]:
         base = base_pool(self.base)
-        is_class = bool(self.spec.class_names)
+        spec = self.spec
+        is_class = bool(spec.class_names)
         note = corrected_note(base, self._target, is_class=is_class)
         files = {}
         for number, start in enumerate(range(0, len(table), FILE_ROWS)):
@@ -242,7 +254,8 @@ def _numbers(column: pa.ChunkedArray, name: str, url: str) -> pa.ChunkedArray:
         numbers = column.cast(pa.float64())
     except pa.ArrowException:
         raise PoolError(f"{url}: {name!r} is {column.type}, and no number. Correct it.") from None
-    known = numbers.drop_null().to_numpy()
+    present = numbers.drop_null()
+    known = present.to_numpy()
     if not np.isfinite(known).all():
         raise PoolError(f"{url}: {name!r} has numbers that are NaN or infinite. Correct them.")
     return numbers

@@ -60,7 +60,8 @@ def decode_features(table: pa.Table, features: Features, width: int) -> Rows:
         images, rejected = decode_images(table[features.column], features)
         return Rows(images, rejected)
     if isinstance(features, TextFeatures):
-        return _decode_texts(table[features.column], features.column)
+        column = table[features.column]
+        return _decode_texts(column, features.column)
     return _decode_vectors(table, features, width)
 
 
@@ -106,12 +107,13 @@ def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int
     For a list of any length, as many as most of the rows `first` have that have any. Raises
     PoolError.
     """
+    name = features.column
     if isinstance(features, ImageFeatures):
-        field = schema.field(features.column)
+        field = schema.field(name)
         check_images(field, features)
         return math.prod(features.shape)
     if isinstance(features, TextFeatures):
-        field = schema.field(features.column)
+        field = schema.field(name)
         check_text(field)
         return 1
     for column in features.columns:
@@ -138,7 +140,8 @@ def _vector_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) 
     leaf = leaf_type(schema.field(name).type)
     value_width(leaf)
     _, shapes = flat_lists(one_array(first[name]))
-    whole = (shapes > 0).all(axis=1)
+    is_known = shapes > 0
+    whole = is_known.all(axis=1)
     lengths: list[int] = shapes[whole].prod(axis=1).tolist()
     if not lengths:
         raise PoolError(
@@ -158,13 +161,15 @@ def decode_target(column: pa.ChunkedArray, outputs: Outputs, width: int = 1) -> 
     if are_classes and outputs.exclusive:
         numbers = _class_numbers(column, outputs.classes, rejected)
         return Rows(numbers, rejected)
-    table = pa.table({"target": column})
+    columns = {"target": column}
+    table = pa.table(columns)
     values = number_column(table, "target", len(outputs.classes) or width, rejected)
     if are_classes:
         is_flag = (values == 0) | (values == 1)
         for row in np.flatnonzero(~is_flag.all(axis=1)).tolist():
             message = f"{values[row].tolist()} is not 0 or 1 for each class"
-            rejected.setdefault(row, ("target", message))
+            reason = ("target", message)
+            rejected.setdefault(row, reason)
     values = _zeroed(values, rejected)
     return Rows(values, rejected)
 
@@ -191,7 +196,8 @@ def _class_numbers(
     numbers: npt.NDArray[np.int64] = filled.to_numpy().astype(np.int64)
     for row in np.flatnonzero(numbers < 0).tolist():
         message = f"{names[row].as_py()!r} is none of the target's classes"
-        rejected.setdefault(row, ("target", message))
+        reason = ("target", message)
+        rejected.setdefault(row, reason)
     return np.maximum(numbers, 0)
 
 
@@ -199,7 +205,8 @@ def _zeroed(values: Matrix, rejected: Rejected) -> Matrix:
     """The values with zeros in rejected rows."""
     if rejected:
         values = values if values.flags.writeable else values.copy()
-        values[list(rejected)] = 0
+        rows = list(rejected)
+        values[rows] = 0
     return values
 
 
@@ -245,7 +252,8 @@ def _numbers(table: pa.Table, features: VectorFeatures, width: int, rejected: Re
 def _scaled(values: Matrix, scale: float, rejected: Rejected) -> Matrix:
     # what float32 cannot hold becomes infinite, and its row is rejected
     with np.errstate(over="ignore"):
-        scaled: Matrix = values * np.float32(scale)
+        factor = np.float32(scale)
+        scaled: Matrix = values * factor
     infinite = ~np.isfinite(scaled).all(axis=1)
     reject_rows(rejected, infinite, "not_finite", f"a number times scale = {scale} is infinite")
     return scaled

@@ -73,7 +73,8 @@ def _stats_of_file(files: Storage, key: str, format: str) -> FileStats:
         footer = read_footer(files, key, format)
     except PoolError as error:
         return str(error)
-    return replace(footer, schema=footer.schema.remove_metadata())
+    schema = footer.schema.remove_metadata()
+    return replace(footer, schema=schema)
 
 
 def require_readable(pool: str, stats: Sequence[FileStats]) -> list[Footer]:

@@ -58,18 +58,21 @@ def cut_fragments(
     heads = _heads(shard, group_rows, ends, fragment_rows)
     run_rows = np.diff(ends[np.append(heads, len(group_rows))])
     shard_start = ends[np.searchsorted(shard, shard[heads])]
-    run_start = ends[heads] - shard_start
+    run_ends = ends[heads]
+    run_start = run_ends - shard_start
     # of each fragment: its run, and which part of it
     parts = -(-run_rows // fragment_rows)  # a run of several row groups is one part
     run = np.repeat(np.arange(len(heads)), parts)
     part = _count_up(run)
     start = run_rows[run] * part // parts[run]
     stop = run_rows[run] * (part + 1) // parts[run]
-    fragment_shard = shard[heads][run]
+    run_shard = shard[heads]
+    fragment_shard = run_shard[run]
     number = _count_up(fragment_shard).astype(np.int32)
     run_group = np.where(parts > 1, group[heads], WHOLE)
     fragment_group = run_group[run].astype(np.int32)
-    first_row = run_start[run] + start
+    run_first = run_start[run]
+    first_row = run_first + start
     narrow_shard = fragment_shard.astype(np.int32)
     return FragmentTable(narrow_shard, number, first_row, stop - start, fragment_group)
 

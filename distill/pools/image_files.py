@@ -112,7 +112,8 @@ def _preprocessed(content: bytes, features: ImageFeatures, preprocess: Preproces
     shape = features.shape
     image, orientation, size = _decoded(content, preprocess, shape)
     if image.mode != MODES[shape[2]]:
-        image = _converted(image, shape[2])
+        channels = shape[2]
+        image = _converted(image, channels)
     converted = _turned(image, orientation)
     placement = place_image(preprocess, shape, size)
     fitted = _fitted(converted, placement, shape, preprocess)
@@ -210,7 +211,8 @@ def _scaled_part(
     """Scale an image, and return a part of what that gives."""
     from PIL import Image
 
-    method = Image.Resampling[preprocess.interpolation.upper()]
+    name = preprocess.interpolation.upper()
+    method = Image.Resampling[name]
     if not preprocess.scaled_jpeg:
         return image.resize(scaled, method).crop(part)
     # No pixel is computed that is cut away: a fifth of the time of a small photograph. Pillow may
@@ -223,7 +225,8 @@ def _scaled_part(
 
 
 def _colour(preprocess: Preprocess, image: Image.Image) -> tuple[int, ...]:
-    channels = len(image.getbands())
+    bands = image.getbands()
+    channels = len(bands)
     fill = preprocess.fill
     return fill if len(fill) == channels else fill * channels
 
@@ -258,4 +261,5 @@ def _require_size(image: Image.Image, features: ImageFeatures) -> None:
 def _converted(image: Image.Image, channels: int) -> Image.Image:
     # a palette's transparent colour survives only by way of RGBA
     whole = image.convert("RGBA") if "transparency" in image.info else image
-    return whole.convert(MODES[channels])
+    mode = MODES[channels]
+    return whole.convert(mode)

@@ -95,10 +95,11 @@ def decode_images(column: pa.ChunkedArray, features: ImageFeatures) -> tuple[Byt
     values = np.zeros((len(column), *features.shape), np.uint8)
     if pa.types.is_null(column.type):
         return values, rejected
-    field = pa.field(features.column, column.type)
-    any_size = _any_size(column.type, features)
+    kind = column.type
+    field = pa.field(features.column, kind)
+    any_size = _any_size(kind, features)
     check_images(field, any_size)
-    if is_any_list(column.type) and is_any_list(column.type.value_type):
+    if is_any_list(kind) and is_any_list(kind.value_type):
         column, others = flat_images(column, features)
         reject_rows(rejected, others & ~nulls, "shape", shape_message(features))
         nulls |= others
@@ -196,8 +197,10 @@ def _flat_bytes(content: pa.Scalar) -> Bytes:
         packed = content.as_buffer()
         return np.frombuffer(packed, np.uint8)
     numbers = content.values
-    smallest = pc.min(numbers).as_py()
-    largest = pc.max(numbers).as_py()
+    least = pc.min(numbers)
+    smallest = least.as_py()
+    most = pc.max(numbers)
+    largest = most.as_py()
     wrong = [number for number in (smallest, largest) if number not in range(256)]
     if numbers.null_count or wrong:
         example = wrong[0] if wrong else None

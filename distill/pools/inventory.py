@@ -101,7 +101,8 @@ class Inventory:
     def live(self) -> Numbers:
         """Numbers of the live shards."""
         is_live = self.table["id"].is_valid().to_numpy().copy()
-        is_live[list(self.retired)] = False
+        numbers = list(self.retired)
+        is_live[numbers] = False
         return np.flatnonzero(is_live)
 
     @cached_property
@@ -128,7 +129,8 @@ class Inventory:
         if not self._is_indexed:
             return [[rows] if rows else [] for rows in self.shard_rows.tolist()]
         groups: list[list[int]] = self.table["row_groups"].to_pylist()
-        live = set(self.live.tolist())
+        numbers = self.live.tolist()
+        live = set(numbers)
         return [rows if number in live else [] for number, rows in enumerate(groups)]
 
     @cached_property
@@ -153,8 +155,10 @@ class Inventory:
     def known(self) -> dict[str, tuple[int, str]]:
         """Number and id of each live shard by its key."""
         table = self._live_table.select(["key", "id"])
-        keys = table["key"].to_pylist()
-        ids = table["id"].to_pylist()
+        key_column = table["key"]
+        keys = key_column.to_pylist()
+        id_column = table["id"]
+        ids = id_column.to_pylist()
         numbers = self.live.tolist()
         return dict(zip(keys, zip(numbers, ids, strict=True), strict=True))
 
@@ -174,9 +178,11 @@ class Inventory:
     def fragment_table(self, fragment_rows: int) -> FragmentTable:
         """Cut all live rows into fragments, by columns, for who has very many of them."""
         groups = self.table["row_groups"].take(pa.array(self.live)).combine_chunks()
-        lengths = pc.list_value_length(groups).to_numpy(zero_copy_only=False)
+        counted = pc.list_value_length(groups)
+        lengths = counted.to_numpy(zero_copy_only=False)
         counts = lengths.astype(np.int64)
-        rows = groups.flatten().to_numpy(zero_copy_only=False)
+        flat = groups.flatten()
+        rows = flat.to_numpy(zero_copy_only=False)
         if not self._is_indexed:  # a part of a file costs the whole file, so none is cut
             largest = int(self.shard_rows.max(initial=1))
             fragment_rows = max(fragment_rows, largest)
@@ -200,7 +206,8 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
     tables: list[pa.Table] = []
     pins: dict[str, str] = {}
     for entry in folder.list_objects():
-        key = segment_key(len(tables))
+        number = len(tables)
+        key = segment_key(number)
         where = folder.url(key)
         if entry.key != key:
             raise StorageError(
@@ -208,7 +215,8 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
             )
         table = bytes_table(folder.read(key), INVENTORY, where)
         pins |= json.loads(table_note(table) or "{}")
-        tables.append(table.replace_schema_metadata(None))
+        plain = table.replace_schema_metadata(None)
+        tables.append(plain)
         _require_order(tables, where)
     if not tables:
         return None
@@ -234,11 +242,13 @@ def _require_order(tables: list[pa.Table], where: str) -> None:
     """Refuse a newest segment that does not follow those before it."""
     # a segment is written by one who has read those before
     newest = tables[-1]
-    numbers = newest["number"].to_numpy()
+    column = newest["number"]
+    numbers = column.to_numpy()
     start = sum(map(len, tables[:-1]))
     follows = np.array_equal(numbers, np.arange(start, start + len(newest)))
     retires_itself = pc.greater_equal(newest["retires"], newest["number"])
-    retires_only_before = not pc.any(retires_itself).as_py()
+    found = pc.any(retires_itself)
+    retires_only_before = not found.as_py()
     both = pa.concat_tables([tables[0], newest])
     formats = {with_types(format, {}) for format in pc.unique(both["format"]).to_pylist()}
     if not len(newest) or not follows or not retires_only_before or len(formats) != 1:

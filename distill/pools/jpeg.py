@@ -115,4 +115,5 @@ def _tried_jpeg(subsampling: str, progressive: bool) -> bytes:
 
 
 def _is_jpeg(content: bytes) -> bool:
-    return content[:2] == b"\xff\xd8"
+    head = content[:2]
+    return head == b"\xff\xd8"

@@ -58,7 +58,8 @@ def _words(texts: npt.NDArray[np.generic], kind: Words) -> tuple[Hashes, Numbers
     """The hash of every word, and the number of its text."""
     lists = _split(pa.array(texts, pa.large_string()), kind)
     words = pc.list_flatten(lists)
-    text_of_word = pc.list_parent_indices(lists).to_numpy()
+    parents = pc.list_parent_indices(lists)
+    text_of_word = parents.to_numpy()
     # a text that begins or ends between words is split into an empty one there
     lengths = pc.binary_length(words)
     there = pc.greater(lengths, 0)

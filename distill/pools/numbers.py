@@ -78,7 +78,8 @@ def check_numbers(first: pa.Table, name: str) -> None:
 def check_flags(schema: pa.Schema, name: str, classes: int) -> None:
     """Refuse a target of independent classes whose type cannot hold 0 or 1 for each. Raises
     PoolError."""
-    kind = schema.field(name).type
+    field = schema.field(name)
+    kind = field.type
     if is_open_list(kind):
         return
     width = kind.list_size if pa.types.is_fixed_size_list(kind) else 1
@@ -104,7 +105,8 @@ def number_column(
     named in `rejected`: of lists of lists also those of other `sides` than are due, or, where they
     are not known, than most of these rows have. Raises PoolError where its type holds no
     numbers."""
-    array = one_array(table[name])
+    column = table[name]
+    array = one_array(column)
     bad = null_rows(array, name, rejected)
     # CSV has nothing but text
     if is_text(array.type):
@@ -149,7 +151,8 @@ def null_rows(array: pa.Array | pa.ChunkedArray, name: str, rejected: Rejected) 
 def reject_rows(rejected: Rejected, rows: npt.ArrayLike, code: str, message: str) -> None:
     """Reject the rows where `rows` is true, for the same reason; the first reason of a row stays."""
     for row in np.flatnonzero(rows).tolist():
-        rejected.setdefault(row, (code, message))
+        reason = (code, message)
+        rejected.setdefault(row, reason)
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:
@@ -173,7 +176,8 @@ def _lists_of(
     wrong = np.zeros(len(lists), np.bool_)
     if is_lists_of_lists(lists.type):
         lists, shapes = flat_lists(lists)
-        wrong |= (shapes < 0).any(axis=1)
+        is_missing = shapes < 0
+        wrong |= is_missing.any(axis=1)
         message = f"column {name!r} holds lists of several lengths in one row"
         is_new = wrong & ~bad
         reject_rows(rejected, is_new, "shape", message)
@@ -185,7 +189,8 @@ def _lists_of(
     is_other = lengths != width
     for row in np.flatnonzero(is_other & ~bad & ~wrong).tolist():
         message = f"column {name!r} has {lengths[row]} numbers, not {width}"
-        rejected.setdefault(row, ("shape", message))
+        reason = ("shape", message)
+        rejected.setdefault(row, reason)
     return lists, wrong | is_other
 
 
@@ -202,7 +207,8 @@ def _other_shapes(
         sides = map(str, usual)
         due = " × ".join(sides)
         message = f"column {name!r} holds {found} numbers, where most rows hold {due}"
-        rejected.setdefault(row, ("shape", message))
+        reason = ("shape", message)
+        rejected.setdefault(row, reason)
     return wrong
 
 
@@ -216,7 +222,8 @@ def _with_numbers(
         return lists, wrong
     texts = lists.flatten()
     is_other = ~are_numbers(texts).to_numpy(zero_copy_only=False)
-    is_other &= texts.is_valid().to_numpy(zero_copy_only=False)
+    are_valid = texts.is_valid()
+    is_other &= are_valid.to_numpy(zero_copy_only=False)
     lengths = list_lengths(lists)
     row_of = np.repeat(np.arange(len(lists)), lengths)
     for item in np.flatnonzero(is_other).tolist():
@@ -250,8 +257,10 @@ def _from_text(texts: pa.Array, name: str, bad: Mask, rejected: Rejected) -> tup
         written = are_numbers(texts)
         wrong = ~written.to_numpy(zero_copy_only=False) & ~bad
         for row in np.flatnonzero(wrong).tolist():
-            text = texts[row].as_py()
+            scalar = texts[row]
+            text = scalar.as_py()
             message = f"column {name!r} holds {text!r:.80}, which is no number"
-            rejected.setdefault(row, (UNDECODABLE, message))
+            reason = (UNDECODABLE, message)
+            rejected.setdefault(row, reason)
         numbers = pc.cast(pc.if_else(written, trimmed, None), pa.float64())
         return numbers, bad | wrong

@@ -72,7 +72,8 @@ class OpenPool:
     def unmasked_schema(self) -> pa.Schema:
         """The schema of the same shard as it lies in the file, private columns and all."""
         shard, _ = self._telling
-        format = with_mask(self.inventory.format, {})
+        stored_format = self.inventory.format
+        format = with_mask(stored_format, {})
         return read_footer(self.files, shard.key, format).schema
 
     @cached_property
@@ -115,7 +116,8 @@ class OpenPool:
 
     def target_width(self, outputs: Outputs) -> int:
         """Return how many numbers a head must give for this pool's target. Raises PoolError."""
-        name = str(self.spec.target)
+        spec = self.spec
+        name = str(spec.target)
         classes = len(outputs.classes)
         if not classes:
             check_numbers(self._first_rows([name]), name)
@@ -127,7 +129,8 @@ class OpenPool:
     def first_seen(self) -> npt.NDArray[np.generic]:
         """Return what a model sees of its first rows, at most 64; zeros or empty text where one
         cannot be used. Raises PoolError."""
-        table = self._first_rows(self.features.columns)
+        columns = self.features.columns
+        table = self._first_rows(columns)
         return decode_features(table, self.features, self.width).values
 
     def _first_rows(self, columns: Sequence[str], most: int = _LOOKED_AT_ROWS) -> pa.Table:

@@ -38,7 +38,8 @@ def read_parts(folder: Storage) -> PoolParts | None:
     content = folder.read_or_none(_RECORD)
     if content is None:
         return None
-    body = unseal(content, folder.url(_RECORD))
+    where = folder.url(_RECORD)
+    body = unseal(content, where)
     files = tuple(tuple(each) for each in body["files"])
     return PoolParts(files, tuple(body["rows"]), body["left_out"])
 
@@ -54,7 +55,8 @@ def write_parts(
         contents = address_files(base, addresses, number)
         for key, content in contents.items():
             own.put_if_absent(key, content)
-        files.append(tuple(contents))
+        part = tuple(contents)
+        files.append(part)
     rows = tuple(len(addresses) for addresses in parts)
     folder.put_if_absent(_RECORD, seal(asdict(PoolParts(tuple(files), rows, left_out))))
     stored = read_parts(folder)

@@ -67,7 +67,8 @@ def take_inventory(
     scan = _Scan(root, pool, files, spec or Pool(path=files.uri), read)
     scan.only = only
     for attempt in range(_TRIES):
-        inventory = scan.take(first=attempt == 0)
+        first = attempt == 0
+        inventory = scan.take(first=first)
         if inventory is not None:
             if scan.saved_footers is not None:
                 scan.saved_footers.delete()
@@ -100,7 +101,8 @@ class _Scan:
         """Compare, and write what is new; None where another driver came first."""
         stored = read_inventory(self._root, self._pool, self._uri)
         if stored and stored.uri != self._uri:
-            self._files = open_storage(stored.uri)
+            uri = stored.uri
+            self._files = open_storage(uri)
         else:
             self._files = self._files.pinned()
         known = stored.known if stored else {}
@@ -116,12 +118,13 @@ class _Scan:
         if first:
             self._tell_left_out(listing)
         # of files that were listed before, the inventory has the paths already
-        unlisted = [entry.key for entry in changes.unlisted]
+        added = changes.unlisted
+        unlisted = [entry.key for entry in added]
         require_none_in_paths(unlisted, self._spec.rules, self._pool)
         reading = self._masked(format)
-        self._read_footers(changes.unlisted, reading)
-        self._check_names(changes.unlisted, reading)
-        format = self._with_types(stored, changes.unlisted, format)
+        self._read_footers(added, reading)
+        self._check_names(added, reading)
+        format = self._with_types(stored, added, format)
         rows = self._rows(stored, changes, format)
         if not self._write(stored, rows):
             return None
@@ -152,7 +155,8 @@ class _Scan:
         keys = [entry.key for entry in found]
         where = f"pools.{self._pool}: {self._files.uri}"
         name = pool_format(keys, where, self._spec.format)
-        format = with_options(name, self._options(name))
+        options = self._options(name)
+        format = with_options(name, options)
         if stored and with_types(stored.format, {}) != format:
             raise PoolError(
                 f"pools.{self._pool}.format: its files were listed as {stored.format}, and are"
@@ -205,7 +209,8 @@ class _Scan:
             return format
         examples: dict[pa.Schema, str] = {}
         for entry in entries:
-            footer = self._footers[shard_id(entry)]
+            key = shard_id(entry)
+            footer = self._footers[key]
             if sum(footer.row_groups):
                 examples.setdefault(footer.schema, self._files.url(entry.key))
         check_schemas(examples, self._spec, self._pool)
@@ -226,7 +231,8 @@ class _Scan:
         rows: list[Row] = []
         for entry in sorted(changes.unlisted, key=lambda entry: entry.key):
             id = shard_id(entry)
-            groups = self._footers[id].row_groups
+            footer = self._footers[id]
+            groups = footer.row_groups
             row: Row = {"key": entry.key, "id": id, "bytes": entry.size_bytes}
             row |= {"rows": sum(groups), "row_groups": list(groups)}
             rows.append(row | {"format": format, "retires": numbers.get(entry.key)})
@@ -270,12 +276,14 @@ def _append(folder: Storage, number: int, table: pa.Table) -> bool:
 
 def _segments(table: pa.Table, folder: Storage) -> Iterator[bytes]:
     """Sealed segments, as few as the limit of a conditional put allows."""
-    content = table_bytes(table, table_note(table))
+    note = table_note(table)
+    content = table_bytes(table, note)
     if len(content) <= CONDITIONAL_LIMIT_BYTES:
         yield content
         return
     if len(table) == 1:
-        key = table["key"][0]
+        keys = table["key"]
+        key = keys[0]
         groups = len(table["row_groups"][0])
         raise PoolError(
             f"{folder.uri}: {key} has {groups:,} row groups, too many to be listed."
@@ -283,7 +291,8 @@ def _segments(table: pa.Table, folder: Storage) -> Iterator[bytes]:
         )
     # a part may compress a little worse than the whole: a twentieth is left for that
     parts = 1 + len(content) * 21 // (20 * CONDITIONAL_LIMIT_BYTES)
-    parts = min(len(table), parts)
+    rows = len(table)
+    parts = min(rows, parts)
     borders = [len(table) * part // parts for part in range(parts + 1)]
     for start, stop in pairwise(borders):
         yield from _segments(table.slice(start, stop - start), folder)

@@ -19,7 +19,8 @@ def require_listed(files: Storage, key: str, listed: str) -> None:
     Raises PoolError.
     """
     try:
-        now = shard_id(files.entry(key))
+        entry = files.entry(key)
+        now = shard_id(entry)
     except ObjectMissingError:
         raise PoolError(
             f"{files.url(key)} vanished while it was read. Restore it as it was listed."

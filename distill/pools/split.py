@@ -60,7 +60,8 @@ class RowSet:
     def by_shard(self) -> Iterator[tuple[Shard, Rows]]:
         """Yield the row numbers of each shard that has any."""
         for shard in self.pool.inventory.shards:
-            rows = np.flatnonzero(self.choose(shard))
+            chosen = self.choose(shard)
+            rows = np.flatnonzero(chosen)
             if len(rows):
                 yield shard, rows
 
@@ -73,8 +74,9 @@ class RowSet:
 
 def sample(pool: OpenPool, rows: int, seed: int, purpose: int) -> RowSet:
     """Return `rows` rows of a pool, or all where it has no more: those of the least hashes."""
-    shards = list(pool.inventory.shards)
-    if pool.inventory.rows <= rows:
+    inventory = pool.inventory
+    shards = list(inventory.shards)
+    if inventory.rows <= rows:
         return RowSet(pool, lambda shard: np.ones(shard.rows, np.bool_))
     hashes = np.concatenate([row_hashes(shard, seed, purpose) for shard in shards])
     largest = np.partition(hashes, rows - 1)[rows - 1]
@@ -124,4 +126,5 @@ def _base_pool(pool: OpenPool, columns: Sequence[str]) -> BasePool:
     """The pool that addresses are of, with those of its columns alone that may be read."""
     base = base_pool(pool)
     fields = [base.schema.field(name) for name in columns]
-    return replace(base, schema=pa.schema(fields))
+    schema = pa.schema(fields)
+    return replace(base, schema=schema)

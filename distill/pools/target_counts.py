@@ -33,7 +33,8 @@ def target_counts(
     def count(fragment: Fragment) -> Counts:
         rows = range(fragment.start, fragment.start + fragment.rows)
         batch = read_chunk(inventory, fragment.shard.number, rows, (target,))
-        decoded = decode_target(batch.table[target], outputs)
+        column = batch.table[target]
+        decoded = decode_target(column, outputs)
         known = np.ones(fragment.rows, np.bool_)
         known[[*decoded.rejected, *batch.rejected]] = False
         numbers = decoded.values[known].astype(np.int64)
@@ -41,7 +42,8 @@ def target_counts(
 
     total = np.zeros(classes, np.int64)
     fragments = inventory.fragments(fragment_rows)
-    title = f"count classes of pools.{inventory.pool}"
+    pool = inventory.pool
+    title = f"count classes of pools.{pool}"
     with track(title, inventory.rows) as bar, ThreadPoolExecutor(_THREADS) as threads:
         while some := list(itertools.islice(fragments, _AT_ONCE)):
             for fragment, counts in zip(some, threads.map(count, some), strict=True):

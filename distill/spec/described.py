@@ -49,7 +49,8 @@ def _docs(model: type[BaseModel]) -> Docs:
 def _docs_in(module: str) -> dict[str, Docs]:
     """What describes the keys of all classes in a module."""
     try:
-        source = inspect.getsource(importlib.import_module(module))
+        loaded = importlib.import_module(module)
+        source = inspect.getsource(loaded)
     except (OSError, TypeError, ImportError):  # made in a shell, or its file is gone
         return {}
     return {name: _docs_of(each) for name, each in _classes(parse_python(source), "")}
@@ -60,7 +61,8 @@ def _classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
         if isinstance(child, ast.ClassDef):
             name = f"{prefix}{child.name}"
             yield name, child
-            yield from _classes(child, f"{name}.")
+            inner = f"{name}."
+            yield from _classes(child, inner)
 
 
 def _docs_of(node: ast.ClassDef) -> Docs:

@@ -59,7 +59,8 @@ class Evaluate(Table):
         for name in self.slices:
             prefix, _, rest = name.partition(".")
             if name not in SLICINGS and (f"{prefix}." not in (COLUMNS, LABELS) or not rest):
-                known = ", ".join(map(repr, SLICINGS))
+                shown = map(repr, SLICINGS)
+                known = ", ".join(shown)
                 raise ValueError(f"slices: {name!r} is none of {known}, 'columns.X', 'labels.X'")
         for name, edges in self.edges.items():
             if name not in self.slices or name == "class":

@@ -68,7 +68,8 @@ class Ngrams(Table):
 
     def with_words(self, words: Words) -> Self:
         """Return the same with other words."""
-        return self.model_copy(update={"words": words})
+        update = {"words": words}
+        return self.model_copy(update=update)
 
 
 class FitModel(Kind):
@@ -109,7 +110,8 @@ class FitModel(Kind):
         """Yield why it cannot read the features of a pool, each beginning with one of its keys."""
         has_text = isinstance(features, TextFeatures)
         if has_text and not self.reads_text:
-            advice = "Add it." if self.text_key == "text" else "Use one of these."
+            is_text = self.text_key == "text"
+            advice = "Add it." if is_text else "Use one of these."
             yield (
                 f"kind = {self.kind!r}: pools.{pool} has features of text, which only"
                 ' "ngram_bag", "encoder" and "static" read, or a custom one with `text`.'

@@ -26,7 +26,8 @@ class Outputs:
     @property
     def is_exclusive(self) -> bool:
         """Whether a row has one class of several."""
-        return self.kind == "logits" and self.exclusive
+        are_logits = self.kind == "logits"
+        return are_logits and self.exclusive
 
     @property
     def says_nothing(self) -> bool:
@@ -55,7 +56,9 @@ class Outputs:
 
 
 def _clipped(names: tuple[str, ...]) -> str:
-    shown = list(names[:_SHOWN_CLASSES])
+    first = names[:_SHOWN_CLASSES]
+    shown = list(first)
     if len(names) > _SHOWN_CLASSES:
         shown.append("…")
-    return f"[{', '.join(shown)}]"
+    listed = ", ".join(shown)
+    return f"[{listed}]"

@@ -38,7 +38,8 @@ class _NameOfFormat:
     def __get_pydantic_json_schema__(
         self, _: CoreSchema, __: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"enum": list(POOL_FORMATS), "type": "string"}
+        names = list(POOL_FORMATS)
+        return {"enum": names, "type": "string"}
 
 
 def _known_format(name: Any) -> Any:
@@ -175,7 +176,8 @@ class ImageFeatures(Table):
                 f"has resize = {self.resize!r} and preprocess, which says how images are scaled;"
                 " drop resize"
             )
-        colours = len(self.preprocess.fill)
+        preprocess = self.preprocess
+        colours = len(preprocess.fill)
         if colours not in (1, self.shape[2]):
             raise ValueError(
                 f"has images of {self.shape[2]} channels, but preprocess.fill has {colours}"

@@ -42,7 +42,8 @@ class InstancePrice(Table):
         """Return how many workers of a kind one machine has room for."""
         rooms = [self.cpus / cpus]
         if gpus:
-            rooms.append(self.gpus / gpus)
+            by_gpus = self.gpus / gpus
+            rooms.append(by_gpus)
         if memory_bytes and self.memory_gb is not None:
             rooms.append(self.memory_gb * 1e9 / memory_bytes)
         return int(min(rooms))

@@ -121,7 +121,8 @@ class StorageSettings(Table):
             "gs": self.gs.endpoint,
             "abfs": None if host is None else f"https://{host}",
         }
-        return tuple(given(addresses).items())
+        pairs = given(addresses)
+        return tuple(pairs.items())
 
     def options(self) -> dict[str, dict[str, Any]]:
         """Return what filesystems take, by scheme."""

@@ -45,7 +45,8 @@ def is_hub(uri: str) -> bool:
 
 def is_read_only(uri: str) -> bool:
     """Whether nothing can be written to `uri`, as to a data set of the hub or a web server."""
-    return urlsplit(uri).scheme in READ_ONLY_SCHEMES
+    scheme = urlsplit(uri).scheme
+    return scheme in READ_ONLY_SCHEMES
 
 
 def wrong_uri(uri: str) -> str | None:
@@ -59,8 +60,9 @@ def wrong_uri(uri: str) -> str | None:
     is_secret = ":" in parts.netloc and "@" in rest and not is_port
     if not is_container and ("@" in parts.netloc or is_secret):
         shown = re.split(r"[?#]", rest.rsplit("@", 1)[1])[0]
+        scheme = parts.scheme
         return (
-            f"'{parts.scheme}://…@{shown}' carries credentials. Leave them to the"
+            f"'{scheme}://…@{shown}' carries credentials. Leave them to the"
             " environment or to an instance role."
         )
     shown = uri.partition("?")[0].partition("#")[0]
@@ -76,10 +78,8 @@ def wrong_uri(uri: str) -> str | None:
     if parts.scheme and (parts.query or parts.fragment):
         return f"{shown!r} is followed by a query or a fragment. Leave it out."
     if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
-        return (
-            f"{shown!r} names the host {parts.netloc!r}; a file lies on this machine. Write"
-            " file:///…"
-        )
+        host = parts.netloc
+        return f"{shown!r} names the host {host!r}; a file lies on this machine. Write file:///…"
     return None
 
 

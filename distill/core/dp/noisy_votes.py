@@ -51,14 +51,16 @@ class NoisyVote:
         if not self.is_confident:
             return no_cost()
         # a maximum changes by 1, where two counts do for an answer
-        return ORDERS / (2 * self.threshold_sigma**2)
+        variance = self.threshold_sigma**2
+        return ORDERS / (2 * variance)
 
     @property
     def answering(self) -> Double:
         """The curve (A,) of an answer, whatever the votes are."""
+        scale = self.scale
         if self.kind == "lnmax":
-            return 2 * _laplace(self.scale)
-        return ORDERS / self.scale**2
+            return 2 * _laplace(scale)
+        return ORDERS / scale**2
 
     def asking_by_votes(self, votes: Double) -> Double:
         """Return the curves (B, A) of questions by their votes (B, C)."""
@@ -73,7 +75,8 @@ class NoisyVote:
     def answering_by_votes(self, votes: Double) -> Double:
         """Return the curves (B, A) of answers by their votes (B, C)."""
         if self.kind == "lnmax":
-            log_q = log_upset_laplace(votes, self.scale)
+            scale = self.scale
+            log_q = log_upset_laplace(votes, scale)
             pure = laplace_by_upset(log_q, 2 / self.scale)
             curves: Double = np.minimum(pure, self.answering)
             return curves
@@ -85,14 +88,17 @@ def log_upset_gaussian(votes: Double, sigma: float) -> Double:
     class than the first (proposition 7 of Papernot et al. 2018)."""
     gaps = _gaps(votes)
     log_each = log_normal_tail(gaps / (math.sqrt(2) * sigma))
-    return _at_most_chance(log_each, votes.shape[1])
+    classes = votes.shape[1]
+    return _at_most_chance(log_each, classes)
 
 
 def log_upset_laplace(votes: Double, scale: float) -> Double:
     """Return the same of LNMax (lemma 4 of Papernot et al. 2017)."""
-    gaps = _gaps(votes) / scale
+    behind = _gaps(votes)
+    gaps = behind / scale
     log_each = np.log(2 + gaps) - math.log(4) - gaps
-    return _at_most_chance(log_each, votes.shape[1])
+    classes = votes.shape[1]
+    return _at_most_chance(log_each, classes)
 
 
 def _gaps(votes: Double) -> Double:
@@ -135,7 +141,8 @@ def gaussian_by_upset(log_q: Double, sigma: float) -> Double:
     # the theorem is for orders below the first of those two
     bound[higher_1[usable, None] <= ORDERS] = np.inf
     curves[usable] = np.minimum(curves[usable], bound)
-    curves[np.isneginf(log_q)] = 0
+    never = np.isneginf(log_q)
+    curves[never] = 0
     return curves
 
 

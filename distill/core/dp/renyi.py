@@ -39,7 +39,8 @@ def epsilon_of(curve: Double, delta: float) -> float:
     log_delta = math.log(delta)
     slack = (log_delta + np.log(ORDERS)) / (ORDERS - 1)
     candidates = curve + np.log1p(-1 / ORDERS) - slack
-    least = float(candidates.min())
+    smallest = candidates.min()
+    least = float(smallest)
     return max(0.0, least)
 
 

@@ -40,15 +40,18 @@ class SecretNoise:
 
     def laplace(self, shape: tuple[int, ...]) -> Double:
         """Return independent Laplace numbers of scale 1, as a difference of two exponentials."""
-        up = np.log(_uniform(shape))
-        down = np.log(_uniform(shape))
+        first = _uniform(shape)
+        up = np.log(first)
+        second = _uniform(shape)
+        down = np.log(second)
         numbers: Double = down - up
         return numbers
 
 
 def _uniform(shape: tuple[int, ...]) -> Double:
     """Numbers strictly between 0 and 1."""
-    count = int(np.prod(shape))
+    numbers = np.prod(shape)
+    count = int(numbers)
     whole = np.frombuffer(os.urandom(8 * count), np.uint64) >> np.uint64(64 - _BITS)
     # half a step up, so that no logarithm is of 0
     between = (whole.astype(np.float64) + 0.5) * 2.0**-_BITS

@@ -23,7 +23,8 @@ def _log_tail(x: float) -> float:
     if x < _FAR:
         return math.log(0.5 * math.erfc(x / math.sqrt(2)))
     # Abramowitz & Stegun 26.2.12
-    inverse = 1 / (x * x)
+    square = x * x
+    inverse = 1 / square
     series = -inverse * (1 - 3 * inverse * (1 - 5 * inverse * (1 - 7 * inverse)))
     log_density = -0.5 * x * x - math.log(x) - 0.5 * math.log(2 * math.pi)
     return log_density + math.log1p(series)

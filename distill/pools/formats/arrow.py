@@ -94,7 +94,8 @@ class ArrowShard(ShardFile):
         return table
 
     def _batches(self) -> _Batches:
-        file = (self._where, self._source.size())
+        size = self._source.size()
+        file = (self._where, size)
         if file not in _known_batches:
             if len(_known_batches) >= _KNOWN_FILES:
                 _known_batches.clear()
@@ -147,7 +148,8 @@ class _Stream(_Form):
     def __init__(self, source: pa.NativeFile, where: str) -> None:
         self._source = source
         self._where = where
-        self.schema = self._open().schema
+        reader = self._open()
+        self.schema = reader.schema
 
     def batches(self) -> _Batches:
         reader = self._open()
@@ -155,7 +157,8 @@ class _Stream(_Form):
         places = [self._source.tell()]
         for batch in reader:
             rows.append(batch.num_rows)
-            places.append(self._source.tell())
+            end = self._source.tell()
+            places.append(end)
         # pyarrow takes the end of a file for that of the stream, and would lose rows without a word
         self._source.seek(self._source.size() - len(_STREAM_END))
         if self._source.read() != _STREAM_END:
@@ -170,7 +173,8 @@ class _Stream(_Form):
             return self._read_through().__getitem__
 
         def read(number: int) -> pa.RecordBatch:
-            self._source.seek(batches.places[number])
+            place = batches.places[number]
+            self._source.seek(place)
             message = pa.ipc.read_message(self._source)
             return pa.ipc.read_record_batch(message, self.schema)
 

@@ -49,7 +49,8 @@ def groups_of(sizes: Sequence[int], rows: range) -> tuple[list[int], range]:
             last = stop
             wanted.append(number)
         start = stop
-    return wanted, range(first, last)
+    groups = range(first, last)
+    return wanted, groups
 
 
 def check_columns(schema: pa.Schema, columns: Sequence[str], where: str) -> None:
@@ -57,17 +58,19 @@ def check_columns(schema: pa.Schema, columns: Sequence[str], where: str) -> None
 
     An extension type may run code of its own when it is read. Raises PoolError.
     """
+    present = schema.names
     for name in columns:
-        if not schema.names:
+        if not present:
             raise PoolError(
                 f"{where}: no column {name!r}, nor any other. Put rows there, or take the file out."
             )
-        times = schema.names.count(name)
+        times = present.count(name)
         if times != 1:
             found = f"{times} columns {name!r}" if times else f"no column {name!r}"
-            names = ", ".join(schema.names)
+            names = ", ".join(present)
             raise PoolError(f"{where}: {found}. It has: {names}. Correct the job, or the file.")
-        kind = schema.field(name).type
+        column = schema.field(name)
+        kind = column.type
         if _holds_extension(kind):
             raise PoolError(
                 f"{where}: column {name!r} is an Arrow extension type, {kind}. Store plain types."
@@ -77,7 +80,8 @@ def check_columns(schema: pa.Schema, columns: Sequence[str], where: str) -> None
 def check_keys(schema: pa.Schema, keys: Sequence[str], where: str) -> None:
     """Refuse pass-through columns that are neither text nor integers. Raises PoolError."""
     for name in keys:
-        kind = value_type(schema.field(name).type)
+        column = schema.field(name)
+        kind = value_type(column.type)
         if not is_text(kind) and not pa.types.is_integer(kind):
             raise PoolError(
                 f"{where}: the key {name!r} is of type {kind}."
@@ -112,7 +116,8 @@ def _decoded_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.
             texts.append(None if content is None else content.decode("utf-8"))
         except UnicodeDecodeError as error:
             message = f"column {name!r} holds text that is no UTF-8: {error}"
-            rejected.setdefault(row, (UNDECODABLE, message))
+            reason = (UNDECODABLE, message)
+            rejected.setdefault(row, reason)
             texts.append(None)
     return pa.chunked_array([texts], column.type)
 

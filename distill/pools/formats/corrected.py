@@ -30,7 +30,8 @@ CORRECTED = pa.schema([*ADDRESSES, pa.field(_CLASS, pa.string()), pa.field(_VALU
 
 def corrected_note(base: BasePool, target: str, *, is_class: bool) -> str:
     """Return what a file of corrections says of the base pool, and of what people said."""
-    plain = json.loads(base.to_note())
+    note = base.to_note()
+    plain = json.loads(note)
     return json.dumps({**plain, "target": target, "column": _CLASS if is_class else _VALUE})
 
 
@@ -46,7 +47,8 @@ class CorrectedShard(SelectionShard):
     def own(self) -> Mapping[str, str]:
         """Columns of the file itself by the name that readers ask for."""
         try:
-            note = json.loads(table_note(self._addresses))
+            text = table_note(self._addresses)
+            note = json.loads(text)
             target = {note["target"]: note["column"]}
         except (ValueError, KeyError) as error:
             raise StorageError(

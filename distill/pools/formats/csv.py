@@ -103,7 +103,8 @@ class CsvShard(ShardFile):
         return pa.schema([(name, pa.string()) for name in names])
 
     def _header(self, content: bytes) -> list[str]:
-        source = pa.BufferReader(content + b"\n")
+        ended = content + b"\n"
+        source = pa.BufferReader(ended)
         options = self._parse_options({})
         reader = pa.csv.open_csv(source, read_options=self._read_options, parse_options=options)
         try:
@@ -167,8 +168,9 @@ class CsvShard(ShardFile):
 
     @property
     def _read_options(self) -> pa.csv.ReadOptions:
+        column_names = self._dialect.header
         return pa.csv.ReadOptions(
-            use_threads=False, block_size=_LARGEST_ROW_BYTES, column_names=self._dialect.header
+            use_threads=False, block_size=_LARGEST_ROW_BYTES, column_names=column_names
         )
 
     def _parse_options(self, rejected: Rejected) -> pa.csv.ParseOptions:
@@ -215,7 +217,8 @@ def _with_slots(table: pa.Table, skipped: Rejected, misquoted: Rejected) -> RowB
     if not rejected:
         return RowBatch(table)
     is_skipped = np.zeros(len(table) + len(skipped), np.bool_)
-    is_skipped[list(skipped)] = True
+    places = list(skipped)
+    is_skipped[places] = True
     is_null = is_skipped.copy()
     is_null[list(misquoted)] = True
     numbers = np.cumsum(~is_skipped) - 1

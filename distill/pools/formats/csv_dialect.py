@@ -44,7 +44,8 @@ def recognise_dialect(files: Storage, key: str) -> CsvDialect:
     unpacked."""
     where = files.url(key)
     with files.open(key) as source:
-        content = read_unpacked(native_file(source), where)
+        file = native_file(source)
+        content = read_unpacked(file, where)
     encoding = _encoding(content)
     head = content[:_LOOKED_AT_BYTES]
     text = head.decode(encoding, errors="ignore").removeprefix("\ufeff")
@@ -70,7 +71,8 @@ def _encoding(content: bytes) -> str:
     even = head[0::2].count(0)
     odd = head[1::2].count(0)
     if max(even, odd) > len(head) // 4:  # Latin letters have a zero byte each
-        return "utf-16-be" if even > odd else "utf-16-le"
+        is_big = even > odd
+        return "utf-16-be" if is_big else "utf-16-le"
     if even or odd:
         return "utf-8"  # it is no text, which its reader tells
     for encoding in _ENCODINGS:
@@ -92,7 +94,8 @@ def _marks(text: str, usual: str) -> tuple[str, str | None]:
             return 0.0, 0.0
         cells = [cell for row in rows for cell in row]
         whole = sum(len(row) == len(rows[0]) for row in rows)
-        numbers = sum(map(_is_number, cells))
+        are_numbers = map(_is_number, cells)
+        numbers = sum(are_numbers)
         return whole / len(rows), numbers / len(cells)
 
     delimiters = [usual, *_DELIMITERS.replace(usual, "")]
@@ -146,4 +149,5 @@ def _names_numbers(cell: str, *column: str) -> bool:
 
 
 def _is_number(cell: str) -> bool:
-    return _NUMBER.fullmatch(cell) is not None
+    match = _NUMBER.fullmatch(cell)
+    return match is not None

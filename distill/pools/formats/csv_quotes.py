@@ -50,7 +50,7 @@ class CsvMarks:
         ends it."""
         delimiter, quote, escape = map(re.escape, (self.delimiter, self.quote, self.escape))
         escaped = escape + b"." if escape else rb"(?!)"
-        quoted = b"%b((?:[^%b%b]|%b|%b%b)*)%b" % (
+        parts = (
             quote,
             quote,
             escape,
@@ -59,6 +59,7 @@ class CsvMarks:
             quote,
             quote,
         )
+        quoted = b"%b((?:[^%b%b]|%b|%b%b)*)%b" % parts
         plain = rb"(?:%b|[^%b\r\n])*" % (escaped, delimiter)
         return re.compile(
             rb"(?:%b(%b)|%b)(%b|\r\n|\n|\r|\Z)" % (quoted, plain, plain, delimiter), re.DOTALL
@@ -132,7 +133,8 @@ def _quotes(letters: Letters, part: slice, marks: CsvMarks) -> Numbers:
     if not marks.escape:
         return quotes
     is_escaped = np.zeros(len(quotes), np.bool_)
-    left = np.arange(len(quotes))
+    count = len(quotes)
+    left = np.arange(count)
     back = 1
     while len(left):
         left = left[quotes[left] >= back]
@@ -147,7 +149,8 @@ def _newlines(letters: Letters) -> Numbers:
     is_newline = letters == _LINE_FEED
     is_return = letters == _RETURN
     is_return[:-1] &= ~is_newline[1:]
-    return np.flatnonzero(is_newline | is_return)
+    is_end = is_newline | is_return
+    return np.flatnonzero(is_end)
 
 
 def _row_numbers(letters: Letters, ends: Numbers, starts: Sequence[int]) -> Numbers:
@@ -167,7 +170,8 @@ def _rows_of_many_lines(
     Of a strict file."""
     quotes = _quotes(letters, slice(0, None), marks)
     following = np.searchsorted(quotes, newlines)
-    is_inside = following % 2 == 1
+    parity = following % 2
+    is_inside = parity == 1
     ends = newlines[~is_inside]
     # quotes in pairs; one that begins where the last ended goes on with its cell
     opening = quotes[0::2]

@@ -87,7 +87,8 @@ def kind_of(value: Any) -> str:
     if isinstance(value, int | float):
         return "numbers"
     if isinstance(value, str):
-        return "text" if _is_unicode(value) else "broken text"
+        is_valid = _is_unicode(value)
+        return "text" if is_valid else "broken text"
     depth = _list_depth(value, _MOST_DEPTH)
     return "lists of " * depth + "numbers" if depth else "objects"
 
@@ -105,7 +106,8 @@ def _list_depth(value: Any, most: int) -> int:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)  # not isinstance: a bool is none
+    kind = type(value)
+    return kind in (int, float)  # not isinstance: a bool is none
 
 
 def _is_unicode(text: str) -> bool:

@@ -88,13 +88,15 @@ class JsonlShard(ShardFile):
 
     def _no_lines(self) -> PoolError:
         """The error of a file whose first lines are no objects."""
-        first = self._lines[0].strip()
+        line = self._lines[0]
+        first = line.strip()
         advice = "Replace the file, or correct the pool's format."
         if first.startswith(b"["):
             advice = "It begins as a JSON array, and is no whole one of objects. Write it anew."
         elif first.startswith(b"{"):
             advice = "If an object takes several lines, `jq -c . FILE` writes each on one."
-        count = min(_HEAD_ROWS, len(self._lines))
+        lines = len(self._lines)
+        count = min(_HEAD_ROWS, lines)
         return PoolError(
             f"{self._where}: of its first {count} lines none is a JSON object: {_clipped(first)}."
             f" {advice}"
@@ -134,7 +136,8 @@ class JsonlShard(ShardFile):
     def _slow(self, columns: Sequence[str]) -> RowBatch:
         rejected: Rejected = {}
         values: dict[str, list[Any]] = {name: [] for name in columns}
-        names = dict.fromkeys(self._head.names)
+        present = self._head.names
+        names = dict.fromkeys(present)
         for row, line in enumerate(self._lines):
             parsed = _parsed(line)
             if not isinstance(parsed, dict):
@@ -148,7 +151,8 @@ class JsonlShard(ShardFile):
             found = pa.schema([(name, pa.null()) for name in names])
             check_columns(found, columns, self._where)
         arrays = {name: self._array(name, values[name], rejected) for name in columns}
-        return RowBatch(pa.table(arrays), rejected)
+        table = pa.table(arrays)
+        return RowBatch(table, rejected)
 
     def _array(self, name: str, values: list[Any], rejected: Rejected) -> pa.Array:
         """One column; what is of another kind than most of it becomes null and is rejected."""
@@ -164,7 +168,8 @@ class JsonlShard(ShardFile):
             )
         for row, value in others:
             message = f"column {name!r} holds {_clipped(value)}, where most rows hold {usual}"
-            rejected.setdefault(row, (UNDECODABLE, message))
+            reason = (UNDECODABLE, message)
+            rejected.setdefault(row, reason)
             values[row] = None
         return pa.array([_as_type(value, kind) for value in values], kind)
 
@@ -215,10 +220,12 @@ def _copied(name: str, values: list[Any], rejected: Rejected) -> pa.Array:
             texts.append(value)
             continue
         try:
-            texts.append(json.dumps(value))
+            text = json.dumps(value)
+            texts.append(text)
         except RecursionError:
             message = f"column {name!r} is nested too deep to be copied"
-            rejected.setdefault(row, (UNDECODABLE, message))
+            reason = (UNDECODABLE, message)
+            rejected.setdefault(row, reason)
             texts.append(None)
     return pa.array(texts, pa.string())
 
@@ -236,7 +243,8 @@ def _array_lines(content: bytes) -> list[bytes] | None:
 def _parsed(line: bytes) -> Any:
     """The value of a line; None for one that is broken."""
     try:
-        return json.loads(line.decode("utf-8"))
+        text = line.decode("utf-8")
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None
 

@@ -52,7 +52,8 @@ def open_shard(files: Storage, key: str, format: str) -> Iterator[ShardFile]:
     with source:
         file = native_file(source)
         dialect = format_options(format).get(kind.name)
-        rules = rules_of(mask_text(format))
+        mask = mask_text(format)
+        rules = rules_of(mask)
         quoting = without_quotes(where, kind.title) if rules else nullcontext()
         try:
             with quoting:
@@ -93,9 +94,8 @@ def unreadable(error: Exception, where: str, format: str) -> PoolError | Storage
 
 def missing_rows(where: str, rows: range) -> PoolError:
     """Return the error of a file that is shorter than it was."""
-    return PoolError(
-        f"{where}: has no rows {_span(rows)} any more. Restore the file as it was listed."
-    )
+    span = _span(rows)
+    return PoolError(f"{where}: has no rows {span} any more. Restore the file as it was listed.")
 
 
 def _span(rows: range) -> str:
@@ -129,7 +129,8 @@ def plain_columns(batch: RowBatch, columns: Sequence[str], format: str) -> RowBa
 def pinned_types(format: str) -> dict[str, pa.DataType]:
     """Return the types that a format brings columns to, by their names."""
     pinned = {}
-    masked = rules_of(mask_text(format))  # whose rules decide their types
+    mask = mask_text(format)
+    masked = rules_of(mask)  # whose rules decide their types
     for name, kind in column_types(format).items():
         if kind != MIXED and name not in masked:
             pinned[name] = pa.type_for_alias(kind)

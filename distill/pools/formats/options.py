@@ -32,7 +32,8 @@ def with_options(name: str, options: Options) -> str:
 
 def format_name(format: str) -> str:
     """Return the name in such a text."""
-    return format.partition(" ")[0]
+    parts = format.partition(" ")
+    return parts[0]
 
 
 def format_options(format: str) -> dict[str, Any]:

@@ -68,7 +68,8 @@ class PathShard(ShardFile):
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         own = self._own(columns)
         if not own:
-            return self._path_alone(self._clipped(rows), columns)
+            clipped = self._clipped(rows)
+            return self._path_alone(clipped, columns)
         return self._with_path(self._shard.read(rows, own), columns)
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:

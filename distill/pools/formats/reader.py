@@ -39,7 +39,8 @@ class RowReader:
         part_rows: int,
         listed: str | None = None,
     ) -> None:
-        self._columns = list(dict.fromkeys(columns))
+        distinct = dict.fromkeys(columns)
+        self._columns = list(distinct)
         self._source = (files.uri, key, listed, self._columns)
         self._files = files
         self._key = key
@@ -77,7 +78,8 @@ class RowReader:
         with self._closed_on_error(rows):
             for _ in self._next(range(self.at, rows.start)):
                 pass  # decoded on the way to `rows`
-            parts = list(self._next(rows))
+            found = self._next(rows)
+            parts = list(found)
             batch = plain_columns(_joined(parts), self._columns, self._format)
             if last:
                 self._require_listed()

@@ -103,7 +103,8 @@ def _without_cards_in(run: re.Match[str]) -> str:
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:
     """Where cards begin and end in a run of groups of digits."""
-    groups = list(_GROUP.finditer(text))
+    matches = _GROUP.finditer(text)
+    groups = list(matches)
     number = 0
     while number < len(groups):
         after = _card_end(groups, number)
@@ -119,7 +120,8 @@ def _card_end(groups: list[re.Match[str]], first: int) -> int | None:
     digits = ""
     found = None
     for number in range(first, min(first + _MOST_GROUPS, len(groups))):
-        digits += groups[number].group()
+        group = groups[number]
+        digits += group.group()
         if len(digits) >= _CARD_DIGITS.stop:
             break
         if len(digits) in _CARD_DIGITS and _is_luhn(digits):

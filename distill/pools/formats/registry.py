@@ -69,7 +69,8 @@ def recognised_format(files: Storage, key: str) -> str | None:
 
 def without_ending(key: str) -> str:
     """Return a file's key without the ending that tells its format."""
-    ending = _ending(key, _formats_by_ending())
+    endings = _formats_by_ending()
+    ending = _ending(key, endings)
     return key[: len(key) - len(ending)]
 
 
@@ -81,7 +82,8 @@ def _ending(key: str, longest_first: Iterable[str]) -> str:
 
 def _formats_by_ending() -> dict[str, str]:
     """Names of formats by ending, of all that are registered by now."""
-    return _longest_first(tuple(FORMATS.values()))
+    formats = FORMATS.values()
+    return _longest_first(tuple(formats))
 
 
 @functools.lru_cache(maxsize=16)
@@ -122,7 +124,8 @@ def read_rows(
     With `listed`, the id of the shard in the inventory, rows of a file that changed meanwhile are
     refused.
     """
-    columns = list(dict.fromkeys(columns))
+    distinct = dict.fromkeys(columns)
+    columns = list(distinct)
     where = files.url(key)
     with open_shard(files, key, format) as shard, errors_of_reading(where, rows):
         batch = shard.read(rows, columns)

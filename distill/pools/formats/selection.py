@@ -107,7 +107,8 @@ def address_files(base: BasePool, addresses: pa.Table, chosen_in: int) -> dict[s
     `addresses` has the columns `ADDRESSES`, sorted by shard and row, and `chosen_in` is the number
     of the round. A key names its content, so two choices never share a file.
     """
-    contents = list(address_contents(base, addresses))
+    parts = address_contents(base, addresses)
+    contents = list(parts)
     files = {}
     for number, content in enumerate(contents):
         name = hashlib.sha256(content).hexdigest()[:12]
@@ -130,7 +131,8 @@ def _contents(addresses: pa.Table, note: str) -> Iterator[bytes]:
         return
     half = len(addresses) // 2
     yield from _contents(addresses.slice(0, half), note)
-    yield from _contents(addresses.slice(half), note)
+    rest = addresses.slice(half)
+    yield from _contents(rest, note)
 
 
 def read_addresses(folder: Storage, key: str) -> pa.Table:
@@ -171,7 +173,8 @@ class SelectionShard(ShardFile):
     ) -> None:
         super().__init__(source, where)
         self._uri: str | None = dialect["uri"] if dialect else None
-        file = (where, source.size())
+        size = source.size()
+        file = (where, size)
         if file not in _known_files:
             if len(_known_files) >= _KNOWN_FILES:
                 _known_files.clear()
@@ -201,7 +204,8 @@ class SelectionShard(ShardFile):
             start += len(part.table)
             tables.append(part.table)
         if not tables:
-            return RowBatch(self._schema(columns).empty_table())
+            schema = self._schema(columns)
+            return RowBatch(schema.empty_table())
         return RowBatch(pa.concat_tables(tables, promote_options="permissive"), rejected)
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
@@ -310,7 +314,8 @@ class SelectionShard(ShardFile):
                 start = streamed.rows.start
                 found = 0
                 for part in streamed.parts:
-                    stop = start + len(part.table)
+                    taken = len(part.table)
+                    stop = start + taken
                     picked = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
                     if len(picked):
                         yield _Picked(picked, self._plain(part, picked - start, columns))
@@ -349,7 +354,8 @@ class _Picked:
 
 def _runs(addresses: pa.Table) -> Iterator[_Run]:
     """The addresses of each base shard."""
-    rows = addresses[SELECTED_ROW].to_numpy()
+    column = addresses[SELECTED_ROW]
+    rows = column.to_numpy()
     keys = addresses[SELECTED_SHARD].combine_chunks().dictionary_encode()
     numbers = keys.indices.to_numpy()
     borders = np.flatnonzero(np.diff(numbers)) + 1

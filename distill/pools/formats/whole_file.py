@@ -40,15 +40,18 @@ def _zstd(packed: BinaryIO) -> BinaryIO:
 
 
 def _gzip(packed: BinaryIO) -> BinaryIO:
-    return cast("BinaryIO", gzip.GzipFile(fileobj=packed))
+    unpacked = gzip.GzipFile(fileobj=packed)
+    return cast("BinaryIO", unpacked)
 
 
 def _bzip2(packed: BinaryIO) -> BinaryIO:
-    return cast("BinaryIO", bz2.BZ2File(packed))
+    unpacked = bz2.BZ2File(packed)
+    return cast("BinaryIO", unpacked)
 
 
 def _xz(packed: BinaryIO) -> BinaryIO:
-    return cast("BinaryIO", lzma.LZMAFile(packed))
+    unpacked = lzma.LZMAFile(packed)
+    return cast("BinaryIO", unpacked)
 
 
 _PACKINGS = {
@@ -103,12 +106,14 @@ def _as_utf8(content: bytes, where: str, encoding: str) -> bytes:
         raise PoolError(
             f"{where}: is no text in {encoding}: {error}. Correct the pool's csv.encoding."
         ) from None
-    return text.removeprefix("\ufeff").encode("utf-8", "surrogatepass")
+    bare = text.removeprefix("\ufeff")
+    return bare.encode("utf-8", "surrogatepass")
 
 
 def _too_large(where: str) -> PoolError:
+    gibibytes = LARGEST_BYTES >> 30
     return PoolError(
-        f"{where}: holds more than {LARGEST_BYTES >> 30} GiB of text, which is read whole."
+        f"{where}: holds more than {gibibytes} GiB of text, which is read whole."
         " Split it into several files."
     )
 
