@@ -76,7 +76,8 @@ def votes_of(outputs_MBC: Double) -> Votes:
 
 def count(votes_MB: Votes, classes: int, known: Annotators | None) -> Counts:
     """Add up rows that somebody voted on; `known` is None in the first pass."""
-    voted = (votes_MB != ABSTAINED).any(axis=0)
+    is_vote = votes_MB != ABSTAINED
+    voted = is_vote.any(axis=0)
     votes_MB = votes_MB[:, voted]
     evidence = 0.0
     if known is None:
@@ -135,9 +136,11 @@ def count_pairs(votes_MB: Votes, known: Annotators) -> PairCounts:
             voted = votes_MB[party] != ABSTAINED
             left_BC[voted] -= np.log(known.errors[party]).T[votes_MB[party][voted]]
         left_BC -= log_sum_exp(left_BC, axis=1)[:, None]
-        sure = left_BC.max(axis=1) > _SURE
+        largest_B = left_BC.max(axis=1)
+        sure = largest_B > _SURE
         both = sure & (votes_MB[one] != ABSTAINED) & (votes_MB[other] != ABSTAINED)
-        truth_B = left_BC[both].argmax(axis=1)
+        rest_BC = left_BC[both]
+        truth_B = rest_BC.argmax(axis=1)
         first_B = votes_MB[one][both]
         second_B = votes_MB[other][both]
         wrong_alike_B = (first_B == second_B) & (first_B != truth_B)
@@ -192,7 +195,8 @@ def _table(truth_B: Votes, votes_B: Votes, classes: int) -> Double:
 def _shares(votes_MB: Votes, classes: int) -> Double:
     share_BC = np.zeros((votes_MB.shape[1], classes))
     for votes_B in votes_MB:
-        there = np.flatnonzero(votes_B != ABSTAINED)
+        is_vote = votes_B != ABSTAINED
+        there = np.flatnonzero(is_vote)
         share_BC[there, votes_B[there]] += 1
     total_B1: Double = share_BC.sum(axis=1, keepdims=True)
     return share_BC / total_B1

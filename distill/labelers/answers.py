@@ -117,7 +117,8 @@ def logits_of(probabilities: Array, *, exclusive: bool) -> Array:
     if exclusive:  # the softmax of log p is p
         return np.asarray(log_p)
     log_not_p = np.log(np.maximum(1 - probabilities, _LEAST))
-    return np.asarray(log_p - log_not_p)
+    log_odds = log_p - log_not_p
+    return np.asarray(log_odds)
 
 
 def look_like_probabilities(numbers: Array, *, exclusive: bool) -> bool:
@@ -164,7 +165,8 @@ def _names_due(columns: Sequence[str], outputs: Outputs, table: str) -> Sequence
     if sorted(columns) != sorted(outputs.classes):
         due = Outputs("logits", outputs.classes).in_words
         named = tuple(columns)
-        found = Outputs("logits", named).in_words
+        theirs = Outputs("logits", named)
+        found = theirs.in_words
         raise ValueError(
             f"label() answered with a {table} whose columns are not the classes: it has"
             f" {found.removeprefix('exclusive classes ')}, where {due.removeprefix('exclusive ')}"
@@ -238,10 +240,12 @@ def _filled(masked: np.ma.MaskedArray[Any, Any]) -> Array:
 
 
 def _from_torch(tensor: Any) -> Array:
-    here = tensor.detach().cpu()
+    detached = tensor.detach()
+    here = detached.cpu()
     if here.is_floating_point() and here.dtype.itemsize < 4:
         here = here.float()  # numpy has no bfloat16
-    return np.asarray(here.numpy())
+    array = here.numpy()
+    return np.asarray(array)
 
 
 def _named(answer: Any) -> str:

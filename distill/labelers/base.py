@@ -126,7 +126,8 @@ def _width_hint(labeler: Labeler, shape: tuple[int, ...], rows: int) -> str:
     has_values = getattr(labeler, "kind", "") == "value"
     if not has_values or len(shape) != 2 or shape[0] != rows:
         return ""
-    return f". Declare `width = {shape[1]}` in the class."
+    width = shape[1]
+    return f". Declare `width = {width}` in the class."
 
 
 def probabilities_of(outputs: Double, meaning: Outputs) -> Double:
@@ -135,7 +136,8 @@ def probabilities_of(outputs: Double, meaning: Outputs) -> Double:
         return outputs
     if not meaning.exclusive:
         # as a tangent, which overflows nowhere
-        tangent = np.tanh(0.5 * outputs)
+        half = 0.5 * outputs
+        tangent = np.tanh(half)
         yes: Double = 0.5 * (1.0 + tangent)
         return yes
     # less the largest, so that no exponential overflows
@@ -147,7 +149,8 @@ def probabilities_of(outputs: Double, meaning: Outputs) -> Double:
 def log_sum_exp(values: Double, axis: int) -> Double:
     """log Σ exp over an axis."""
     largest = values.max(axis=axis, keepdims=True)
-    odds = np.exp(values - largest)
+    shifted = values - largest
+    odds = np.exp(shifted)
     total = odds.sum(axis=axis)
     log_total: Double = np.log(total) + largest.squeeze(axis)
     return log_total

@@ -64,13 +64,16 @@ def nll_over_grid(logits: Matrix, truth: npt.NDArray[Any]) -> Double:
         return _independent_nll(z, truth)
     # exp must not overflow, and z / t is up to 32 times the logits
     z -= z.max(axis=1, keepdims=True)
-    rows = np.arange(len(z))
+    count = len(z)
+    rows = np.arange(count)
     of_truth = z[rows, truth]
     sums = []
     for t in GRID:
         normalizer = np.log(np.exp(z / t).sum(axis=1))
-        nll = normalizer - of_truth / t
-        sums.append(nll.sum())
+        scaled = of_truth / t
+        nll = normalizer - scaled
+        total = nll.sum()
+        sums.append(total)
     return np.array(sums)
 
 
@@ -82,7 +85,8 @@ def _independent_nll(z: Double, truth: npt.NDArray[Any]) -> Double:
 def best_temperature(nll: Double) -> float:
     """Return the temperature of the smallest sum, between the grid's points. Raises ValueError
     where the sum still falls at the grid's end."""
-    lowest = int(np.argmin(nll))
+    place = np.argmin(nll)
+    lowest = int(place)
     # at an end the labeler is always right or knows nothing: no temperature is the likeliest
     if lowest in (0, len(nll) - 1):
         raise ValueError(f"the likelihood still grows at temperature {GRID[lowest]:.3g}")
@@ -113,7 +117,8 @@ def read_calibration(folder: Storage) -> Calibration | None:
 
 def keep_calibration(folder: Storage, found: Calibration) -> Calibration:
     """Store a calibration, and return the stored one; the first writer wins."""
-    sealed = seal(asdict(found))
+    body = asdict(found)
+    sealed = seal(body)
     folder.put_if_absent(_DONE, sealed)
     stored = read_calibration(folder)
     assert stored is not None

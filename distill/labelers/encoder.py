@@ -40,7 +40,8 @@ class Encoder:
             model_kwargs={"use_safetensors": True, "dtype": torch.float32},
         )
         for number, path in enumerate(_module_paths(folder)):
-            _require_whole_module(self.model[number], path)
+            module = self.model[number]
+            _require_whole_module(module, path)
         limit = position_limit(self.model)
         longest = self.model.max_seq_length
         if limit < UNLIMITED and (longest is None or longest > limit):
@@ -81,7 +82,8 @@ def _refuse_code(folder: Path) -> None:
     modules = json.loads(text)
     # weights first: a pickle runs code when it is opened, whatever class opens it
     for module in modules:
-        weights = folder / module["path"]
+        path = module["path"]
+        weights = folder / path
         if _is_pickled(weights):
             raise LabelerError(
                 f"{weights} has weights in a format that can run code, and none in safetensors."

@@ -61,7 +61,8 @@ class EnsembleLabeler:
         prepared = []
         for labeler in self.labelers:
             # each has its own copy, since a labeler may write into what it is given
-            batch = prepare_batch(labeler, features.copy())
+            copied = features.copy()
+            batch = prepare_batch(labeler, copied)
             prepared.append(batch)
         return len(features), prepared
 
@@ -87,8 +88,10 @@ class EnsembleLabeler:
 
     def _blocks(self, rows: int) -> Iterator[slice]:
         # cut rows so that all members' outputs of a block are `_BLOCK_NUMBERS`
-        numbers = len(self.members) * self.width
-        step = max(1, _BLOCK_NUMBERS // numbers)
+        count = len(self.members)
+        numbers = count * self.width
+        fitting = _BLOCK_NUMBERS // numbers
+        step = max(1, fitting)
         for start in range(0, rows, step):
             stop = start + step
             yield slice(start, stop)
@@ -108,7 +111,8 @@ class EnsembleLabeler:
         # a copy either way: the labeler may write its next outputs into the same array
         if member.columns is None:
             return outputs.copy()
-        return outputs[:, list(member.columns)]
+        order = list(member.columns)
+        return outputs[:, order]
 
 
 def _combination(outputs: Outputs) -> Callable[[Double, Double], Predictions]:
@@ -126,9 +130,12 @@ def _exclusive_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
     log_shares_M = np.log(shares_M)
     weighted_MBC = log_p_MBC + log_shares_M[:, None, None]
     log_mean_BC = log_sum_exp(weighted_MBC, axis=0)
-    entropy_MB = _entropy(log_p_MBC).sum(axis=2)
-    entropy_B = _entropy(log_mean_BC).sum(axis=1)
-    apart_B = entropy_B - shares_M @ entropy_MB
+    entropy_MBC = _entropy(log_p_MBC)
+    entropy_MB = entropy_MBC.sum(axis=2)
+    entropy_BC = _entropy(log_mean_BC)
+    entropy_B = entropy_BC.sum(axis=1)
+    inner_B = shares_M @ entropy_MB
+    apart_B = entropy_B - inner_B
     return _as_float32(log_mean_BC, apart_B)
 
 
@@ -139,11 +146,14 @@ def _independent_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
     log_shares_M = np.log(shares_M)
     weighted_MBC2 = log_p_MBC2 + log_shares_M[:, None, None, None]
     log_mean_BC2 = log_sum_exp(weighted_MBC2, axis=0)
-    entropy_MBC = _entropy(log_p_MBC2).sum(axis=3)
+    entropy_MBC2 = _entropy(log_p_MBC2)
+    entropy_MBC = entropy_MBC2.sum(axis=3)
     entropy_MB = entropy_MBC.mean(axis=2)
-    entropy_BC = _entropy(log_mean_BC2).sum(axis=2)
+    entropy_BC2 = _entropy(log_mean_BC2)
+    entropy_BC = entropy_BC2.sum(axis=2)
     entropy_B = entropy_BC.mean(axis=1)
-    apart_B = entropy_B - shares_M @ entropy_MB
+    inner_B = shares_M @ entropy_MB
+    apart_B = entropy_B - inner_B
     logits_BC = log_mean_BC2[..., 0] - log_mean_BC2[..., 1]
     return _as_float32(logits_BC, apart_B)
 

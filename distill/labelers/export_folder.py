@@ -79,5 +79,6 @@ def read_export(folder: Storage) -> ExportFolder | None:
     content = folder.read_or_none(MODEL)
     if content is None:
         return None
-    body = unseal(content, folder.url(MODEL))
+    where = folder.url(MODEL)
+    body = unseal(content, where)
     return ExportFolder(folder, body, record_from_plain(body["record"]))

@@ -63,12 +63,14 @@ class MergeLabeler:
 
     def label(self, features: Inputs) -> Predictions:
         """Return the consensus (B, W) and the parties' disagreement (B,), of (B, M · W)."""
-        parties = features.shape[1] // self.width
+        numbers = features.shape[1]
+        parties = numbers // self.width
         stacked = features.reshape(len(features), parties, self.width)
         said_MBW = np.moveaxis(stacked, 1, 0).astype(np.float64)
         if self.outputs.kind == "value":
             agreed_BW = self._combined(said_MBW)
-            return _as_float32(agreed_BW, _spread(said_MBW))
+            disagreement = _spread(said_MBW)
+            return _as_float32(agreed_BW, disagreement)
         p_MBW = probabilities_of(said_MBW, self.outputs)
         agreed_BW = self._combined(p_MBW)
         if self.annotators is not None:
@@ -109,7 +111,8 @@ def _trimmed_mean(numbers_MBW: Double, trim: float) -> Double:
     left_out_B = np.floor(trim * there_B + 1e-9).astype(np.int64)
     place_M = np.arange(len(numbers_MBW))[:, None]
     is_above = place_M >= left_out_B
-    is_below = place_M < there_B - left_out_B
+    above = there_B - left_out_B
+    is_below = place_M < above
     is_kept_MB = is_above & is_below
     kept_MBW = np.where(is_kept_MB[:, :, None], ordered_MBW, 0)
     counted_B = is_kept_MB.sum(axis=0)
@@ -124,7 +127,8 @@ def _log(p: Double) -> Double:
 
 def _entropy(p: Double) -> Double:
     """−p log p of each number, 0 where it is 0."""
-    return -p * _log(p)
+    log_p = _log(p)
+    return -p * log_p
 
 
 def _spread(values_MBW: Double) -> Double:

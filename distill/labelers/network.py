@@ -31,7 +31,8 @@ class NetworkLabeler:
     def __init__(
         self, network: MultiHead, *, head: str, device: str, precision: str = "float32"
     ) -> None:
-        self.network = network.to(device).eval()
+        moved = network.to(device)
+        self.network = moved.eval()
         self.head = head
         self.device = device
         self.precision = precision
@@ -51,7 +52,8 @@ class NetworkLabeler:
         """Load it from storage, the weights' sha256 checked. Without `head`: the first. Raises
         StorageError, and as `network_of`."""
         network = load_network(folder, record, code)
-        first_head = next(iter(record.heads))
+        names = iter(record.heads)
+        first_head = next(names)
         return cls(network, head=head or first_head, device=device, precision=precision)
 
     def prepare(self, features: Inputs) -> Inputs:

@@ -73,7 +73,8 @@ class NliLabeler:
     def prepare(self, features: Inputs) -> Tokens:
         """Cut pairs into tokens: the first text with every hypothesis, then the second, …"""
         texts = [text for text in as_texts(features) for _ in self.hypotheses]
-        hypotheses = self.hypotheses * len(features)
+        count = len(features)
+        hypotheses = self.hypotheses * count
         return self.model.tokens(texts, hypotheses)
 
     def label(self, features: Tokens) -> Matrix:

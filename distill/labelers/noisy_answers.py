@@ -30,10 +30,12 @@ class Answering:
         codes[~is_answered] = UNSURE
         # of a mechanism that answers all, `most` are all: each of these rows was allowed
         answered_so_far = np.cumsum(is_answered)
-        is_beyond = answered_so_far - is_answered >= most
+        answered_before = answered_so_far - is_answered
+        is_beyond = answered_before >= most
         codes[is_beyond] = EXHAUSTED
         asked = votes[~is_beyond]
-        answered = votes[is_answered & ~is_beyond]
+        is_counted = is_answered & ~is_beyond
+        answered = votes[is_counted]
         cost = self.vote.asking_by_votes(asked).sum(axis=0)
         cost = cost + self.vote.answering_by_votes(answered).sum(axis=0)
         return VoteAnswers(codes, cost)

@@ -119,7 +119,8 @@ class OnnxLabeler:
         other = copy.copy(self)
         other.spec = spec
         other.output = _known_output(self.session, spec.output)
-        other._require_classes(runtime.local_model())
+        model = runtime.local_model()
+        other._require_classes(model)
         self.wanted += [other.output]
         self.answers.is_shared = True
         return other
@@ -136,7 +137,8 @@ class OnnxLabeler:
         kind = _TYPES[self.given.type]
         is_flat = len(self.given.shape) == 2
         if features.ndim == 2 or is_flat:
-            return as_matrix(features).astype(kind, copy=False)
+            matrix = as_matrix(features)
+            return matrix.astype(kind, copy=False)
         images: Array = features
         # a file that takes bytes has its own mean within
         if kind is not np.uint8:
@@ -147,7 +149,8 @@ class OnnxLabeler:
 
     def label(self, features: Array) -> Matrix:
         """Return (rows, classes) logits, or (rows, width) numbers."""
-        return self.answers(features)[self.output]
+        answers = self.answers(features)
+        return answers[self.output]
 
     def _all_answers(self, features: Array) -> dict[str, Matrix]:
         fixed = self.given.shape[0]
@@ -158,7 +161,8 @@ class OnnxLabeler:
             rows = features[start : start + fixed]
             # the file takes so many rows and no other number; zeros fill the last batch
             batch = np.zeros((fixed, *features.shape[1:]), features.dtype)
-            batch[: len(rows)] = rows
+            count = len(rows)
+            batch[:count] = rows
             answers = self._answer(batch)
             parts.append({name: matrix[: len(rows)] for name, matrix in answers.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -230,7 +234,8 @@ def _known_output(session: Any, name: str | None) -> str:
 def _normalization(spec: OnnxLabelerTable, path: Path) -> Normalization:
     found = None
     if path.is_dir():
-        found = read_normalization(str(path), "a labeler of kind 'onnx'")
+        name = str(path)
+        found = read_normalization(name, "a labeler of kind 'onnx'")
     own = found or Normalization((0.0,), (1.0,))
     return Normalization(spec.mean or own.mean, spec.std or own.std)
 
@@ -254,7 +259,8 @@ def _normal(images: Inputs, normalization: Normalization) -> Array:
 
 def _named_classes(config: Mapping[str, Any]) -> tuple[str, ...]:
     """`id2label` in the order of its numbers."""
-    named = config.get("id2label") or {}
+    given = config.get("id2label")
+    named = given or {}
     return tuple(str(named[number]) for number in sorted(named, key=int))
 
 

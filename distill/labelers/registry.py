@@ -26,7 +26,8 @@ def build_labeler(recipe: Recipe, device: str = "cpu", *, tell: Tell = say_nothi
     if recipe.form == "ensemble":
         labeler = _build_ensemble(recipe, device, tell)
         return _calibrated(labeler, recipe)
-    return _declared(_bare_labeler(recipe, device), recipe, tell)
+    bare = _bare_labeler(recipe, device)
+    return _declared(bare, recipe, tell)
 
 
 def build_together(
@@ -66,7 +67,8 @@ def _bare_labeler(recipe: Recipe, device: str) -> Labeler:
         labeler: Labeler = labeler_class()
         return labeler
     if recipe.form in _LOADED:
-        return _LOADED[recipe.form](recipe)
+        form = recipe.form
+        return _LOADED[form](recipe)
     if recipe.form == "teachers":
         from distill.labelers.teachers import TeachersLabeler
 
@@ -108,7 +110,8 @@ def _build_kind(kind: LabelerKind, recipe: Recipe, device: str) -> Labeler:
 
         # what is computed while it is built must not depend on compute.cpus
         torch.set_num_threads(1)
-    return kind.build(_runtime(recipe, device))
+    runtime = _runtime(recipe, device)
+    return kind.build(runtime)
 
 
 def _runtime(recipe: Recipe, device: str) -> Runtime:

@@ -42,7 +42,8 @@ class SequenceClassifierLabeler:
     def __init__(self, spec: SequenceClassifier, runtime: Runtime) -> None:
         self.model = SequenceModel(runtime, spec.max_tokens)
         labels = self.model.labels
-        problem_type = self.model.model.config.problem_type
+        config = self.model.model.config
+        problem_type = config.problem_type
         if spec.class_names:
             require_classes(spec.kind, spec.class_names, labels)
             _require_relation(spec, problem_type)

@@ -33,11 +33,13 @@ def stored_classes(file: Path) -> tuple[str, ...]:
 
 
 def _classes(estimator: _Node, archive: zipfile.ZipFile) -> tuple[str, ...]:
-    attributes: _Node = estimator["content"]["content"]
+    outer = estimator["content"]
+    attributes: _Node = outer["content"]
     if "classes_" in attributes:
         return tuple(str(each) for each in _array(attributes["classes_"], archive))
     if "best_estimator_" in attributes:  # of a search
-        return _classes(attributes["best_estimator_"], archive)
+        best = attributes["best_estimator_"]
+        return _classes(best, archive)
     if "steps" in attributes:  # of a pipeline: pairs of a name and an estimator
         _, last = attributes["steps"]["content"][-1]["content"]
         return _classes(last, archive)

@@ -91,7 +91,8 @@ class StudentLabeler(ModelLabelerKind):
             from distill.labelers.layer import LayerLabeler
 
             return LayerLabeler(folder, record, self.layer, runtime, self.width, code=code)
-        first_head = next(iter(record.heads))
+        names = iter(record.heads)
+        first_head = next(names)
         head = self.head or first_head
         self._require_head(folder, record, head)
         if record.form == "eszsl":
@@ -110,7 +111,8 @@ class StudentLabeler(ModelLabelerKind):
         """Build the labeler of another head of the same network. Raises LabelerError as `build`."""
         assert runtime.files is not None
         folder = runtime.files.uri
-        export = _export(open_storage(folder))
+        opened = open_storage(folder)
+        export = _export(opened)
         record = export.record if export is not None else _finished_record(runtime.files)
         head = self.head or next(iter(record.heads))
         self._require_head(folder, record, head)

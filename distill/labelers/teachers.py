@@ -30,7 +30,8 @@ class TeachersLabeler:
     def __init__(
         self, network: MultiHead, stacked: Tensors, head: str, device: str, precision: str
     ) -> None:
-        self.network = network.to(device).eval()
+        moved = network.to(device)
+        self.network = moved.eval()
         self.stacked = {name: values.to(device) for name, values in stacked.items()}
         self.device = device
         self.precision = precision

@@ -75,7 +75,8 @@ class TimmClassifier(ModelLabelerKind):
         seen_height, seen_width, seen_channels = features.shape
         if seen_channels != channels:
             yield f"sees {channels} channels, not {seen_channels}; give the images as many"
-        is_fixed = bool(own.get("fixed_input_size"))
+        fixed_size = own.get("fixed_input_size")
+        is_fixed = bool(fixed_size)
         if is_fixed and (seen_height, seen_width) != (height, width):
             yield (
                 f"sees images of {height} × {width} alone, not {seen_height} × {seen_width};"
@@ -115,8 +116,10 @@ class TimmLabeler:
         self._config = config
         self._outputs = outputs
         self._require_outputs(spec)
-        normalization = timm_normalization(timm_config(config))
-        channels = _input_size(config)[0]
+        own = timm_config(config)
+        normalization = timm_normalization(own)
+        size = _input_size(config)
+        channels = size[0]
         mean = of_channels(spec.mean or normalization.mean, channels)
         std = of_channels(spec.std or normalization.std, channels)
         # of bytes: 255 is divided by once, here
@@ -176,7 +179,8 @@ def label_names(config: Mapping[str, Any]) -> tuple[str, ...]:
         in_order = sorted(names, key=int)
         names = [names[number] for number in in_order]
     if names:
-        return tuple(map(str, names))
+        texts = map(str, names)
+        return tuple(texts)
     count = config.get("num_classes") or own.get("num_classes") or 0
     return tuple(map(str, range(int(count))))
 
@@ -199,7 +203,8 @@ def _input_size(config: Mapping[str, Any]) -> tuple[int, int, int]:
     """Channels, height and width that the model takes."""
     # the model's arguments go before what it was trained on
     channels, height, width = timm_config(config).get("input_size") or (3, 224, 224)
-    arguments = config.get("model_args") or {}
+    given = config.get("model_args")
+    arguments = given or {}
     size = arguments.get("img_size") or (height, width)
     if isinstance(size, int):
         size = (size, size)
@@ -218,7 +223,8 @@ def _body(spec: TimmClassifier, config: Mapping[str, Any], folder: Path) -> tupl
         )
     tensors = read_tensors(folder, where)
     # timm writes all that the network was made with; the classes are counted by the weights
-    arguments = config.get("model_args") or {}
+    given = config.get("model_args")
+    arguments = given or {}
     options = {key: value for key, value in arguments.items() if key not in _GIVEN}
     options.setdefault("in_chans", _input_size(config)[0])
     probe = make_body(name, options, where)
@@ -242,7 +248,8 @@ def _require_outputs(
             "the model has no classifier, so it says no classes. Let it give an embedding: gives ="
             f' "embedding", width = {features}.'
         )
-    own = label_names({**config, "num_classes": outputs})
+    with_outputs = {**config, "num_classes": outputs}
+    own = label_names(with_outputs)
     if spec.gives == "values":
         require_width(spec.kind, spec.width, outputs, own)
         return

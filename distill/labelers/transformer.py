@@ -54,12 +54,15 @@ class SequenceModel:
             ignore_mismatched_sizes=True,  # so that they are refused by name, below
         )
         self.model: Any = loaded[0]
-        require_whole(loaded[1], folder)
+        loading = loaded[1]
+        require_whole(loading, folder)
         self.model.to(runtime.device).eval()
         # a tokenizer that knows no limit has a huge one
-        model_limit = int(self.tokenizer.model_max_length)
+        limit = self.tokenizer.model_max_length
+        model_limit = int(limit)
         self.max_tokens = min(max_tokens, model_limit, position_limit(self.model))
-        self.pads = self.tokenizer.pad_token is not None
+        padding = self.tokenizer.pad_token
+        self.pads = padding is not None
         self._tell_padding()
 
     def _tell_padding(self) -> None:
@@ -79,9 +82,11 @@ class SequenceModel:
     def tokens(self, texts: list[str], pairs: list[str] | None = None) -> Tokens:
         """Cut texts into tokens, at most the model's length; of a pair only the first is cut."""
         # of a pair the second is the hypothesis, which is short and says which class is asked for
-        truncation = True if pairs is None else "only_first"
+        is_alone = pairs is None
+        truncation = True if is_alone else "only_first"
         columns = self.tokenizer(texts, pairs, truncation=truncation, max_length=self.max_tokens)
-        rows = range(len(texts))
+        count = len(texts)
+        rows = range(count)
         return [{name: columns[name][row] for name in columns} for row in rows]
 
     def logits(self, encoded: Tokens) -> Matrix:
@@ -97,7 +102,8 @@ class SequenceModel:
             inputs = self._tensors(batch)
             on_device = {name: tensor.to(device) for name, tensor in inputs.items()}
             with computing(device, self.runtime.precision):
-                logits = self.model(**on_device).logits
+                output = self.model(**on_device)
+                logits = output.logits
             # through float32, since numpy has no bfloat16
             outputs[rows] = logits.float().cpu().numpy()
         return outputs
@@ -141,7 +147,8 @@ def position_limit(model: Any) -> int:
 
     limits = [UNLIMITED]
     for name, module in model.named_modules():
-        last_name = name.rpartition(".")[2]
+        parts = name.rpartition(".")
+        last_name = parts[2]
         if isinstance(module, torch.nn.Embedding) and last_name in _POSITION_TABLES:
             # RoBERTa's positions begin behind that of padding, BART's behind an offset
             offset = getattr(module, "offset", 0)
@@ -156,7 +163,8 @@ def batches_by_length(lengths: list[int], *, alike: bool = False) -> Iterator[li
     # stable: texts of one length stay in their order, and so in the same batch on every machine
     order = np.argsort(np.negative(lengths), kind="stable").tolist()
     while order:
-        longest = lengths[order[0]]
+        first = order[0]
+        longest = lengths[first]
         count = max(1, _TOKENS_AT_ONCE // max(1, longest))
         if alike:
             same = sum(lengths[row] == longest for row in order[:count])

@@ -48,4 +48,5 @@ def clipped(names: Sequence[str]) -> str:
     shown = [repr(name) for name in names[:_SHOWN]]
     if len(names) > _SHOWN:
         shown.append("…")
-    return f"[{', '.join(shown)}]"
+    listed = ", ".join(shown)
+    return f"[{listed}]"

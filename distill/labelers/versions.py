@@ -20,8 +20,10 @@ def library_versions(recipe: Recipe | None = None) -> dict[str, str]:
     if find_spec("PIL"):
         names.append("pillow")  # it decodes and resizes images
     if recipe is not None:
-        names.extend(libraries_of(recipe))
-    versions = {"python": platform.python_version()}
+        found = libraries_of(recipe)
+        names.extend(found)
+    python = platform.python_version()
+    versions = {"python": python}
     for name in names:
         versions[name] = _version(name)
     return versions

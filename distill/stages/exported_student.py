@@ -60,7 +60,8 @@ def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
     record = export.record
     _require_distinct_columns(record, folder.uri)
     tensors = export.tensors()
-    plain = canonical(body["features"])
+    content = body["features"]
+    plain = canonical(content)
     features = _FEATURES.validate_json(plain)
     sources = body.get("sources", {})
     code = _own_code(folder, sources, own)
@@ -76,7 +77,8 @@ def column_names(head: str, outputs: Outputs) -> tuple[str, ...]:
     is."""
     predicted = f"predicted_{head}"
     if outputs.kind == "logits" and outputs.exclusive:
-        return (predicted, f"{predicted}_probability")
+        probability = f"{predicted}_probability"
+        return (predicted, probability)
     return (predicted,)
 
 
@@ -104,7 +106,8 @@ def _own_code(
             " Leave it out."
         )
     # resolved, so that a link into the export is not taken for a copy
-    export = Path(folder.uri).resolve()
+    path = Path(folder.uri)
+    export = path.resolve()
     for file in own:
         if file.resolve().is_relative_to(export):
             raise PoolError(

@@ -39,7 +39,8 @@ class _PartialSums:
 
     def __call__(self, chunk: Chunk) -> Statistic:
         rows = self.source.load(chunk)
-        known = rows["target.weight"] > 0  # type: ignore[operator]
+        weights = rows["target.weight"]
+        known = weights > 0  # type: ignore[operator]
         return self.fit.partial(
             as_matrix(rows["features"][known]),
             rows["target.target"][known].astype(np.int64, copy=False),
@@ -115,4 +116,5 @@ def _fit_rows(name: str, fit: EszslFit, inputs: FitInputs, engine: Engine) -> _F
     chosen = ", ".join(f"{key} = {value:.4g}" for key, value in asdict(constants).items())
     log.info("fit.%s: chose %s, on %s rows", name, chosen, f"{len(choice.sample):,}")
     weights = engine.call(partial(fit.weights, sums.gram, sums.sums, constants))
-    return _Fitted(weights, constants, len(choice.sample))
+    sampled = len(choice.sample)
+    return _Fitted(weights, constants, sampled)

@@ -96,7 +96,8 @@ def job_template(pool: str, format: str | None = None) -> str:
     format = pool_format(keys, files.uri, declared=unnamed)
     dialect = _dialect(files, key, format)
     if dialect:
-        format = with_options(format, {format: dialect})
+        options = {format: dialect}
+        format = with_options(format, options)
     footer = read_footer(files, key, format)
     rows = range(min(_LOOKED_AT_ROWS, sum(footer.row_groups)))
     names = [field.name for field in footer.schema if is_binary(field.type) or is_text(field.type)]
@@ -117,7 +118,8 @@ def _unnamed_format(files: Storage, keys: list[str]) -> str | None:
     """The format of files whose endings tell none, as Spark writes them; None where they tell."""
     if any(PurePosixPath(key).suffix for key in keys):
         return None
-    return recognised_format(files, keys[0])
+    first = keys[0]
+    return recognised_format(files, first)
 
 
 def _format_lines(format: str | None, dialect: dict[str, object]) -> str:
@@ -130,7 +132,8 @@ def _dialect(files: Storage, key: str, format: str) -> dict[str, object]:
     """Return what a pool must say of how its files are written; nothing of the usual way."""
     if format != CsvShard.name:
         return {}
-    return recognise_dialect(files, key).model_dump(mode="json", exclude_defaults=True)
+    dialect = recognise_dialect(files, key)
+    return dialect.model_dump(mode="json", exclude_defaults=True)
 
 
 def _features(schema: pa.Schema, first: pa.Table, where: str) -> dict[str, object]:
@@ -178,16 +181,19 @@ def _image_shape(column: pa.ChunkedArray) -> dict[str, object]:
     shapes = [encoded_shape(image) for image in column.drop_null().to_pylist()]
     known = list(dict.fromkeys(filter(None, shapes)))
     resize = {"resize": "bilinear"} if len(known) > 1 else {}
-    return {"shape": known[0], **resize}
+    shape = known[0]
+    return {"shape": shape, **resize}
 
 
 def _toml(table: dict[str, object]) -> str:
     items = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
-    return f"{{ {', '.join(items)} }}"
+    listed = ", ".join(items)
+    return f"{{ {listed} }}"
 
 
 def _one_line(name: str) -> str:
-    return " ".join(name.split())
+    words = name.split()
+    return " ".join(words)
 
 
 def _is_image(column: pa.ChunkedArray) -> bool:
@@ -209,7 +215,8 @@ def _holds_numbers(field: pa.Field, first: pa.Table) -> bool:
         return True
     if field.name not in first.column_names or not is_text(first[field.name].type):
         return False
-    texts = first[field.name].drop_null()
+    column = first[field.name]
+    texts = column.drop_null()
     return bool(len(texts)) and bool(pc.all(are_numbers(texts)).as_py())
 
 

@@ -52,7 +52,8 @@ def make_pool(step: MakePoolStep) -> bool:
 def _write_shard(files: Storage, number: int, table: pa.Table) -> int:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    content = bytes(sink.getvalue())
+    written = sink.getvalue()
+    content = bytes(written)
     key = _shard_key(number)
     # two runs may make the pool at once: a file that is there already must not change, or labels of
     # it would be refused

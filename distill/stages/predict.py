@@ -82,8 +82,10 @@ def predict_files(
     """
     here = Path.cwd()
     student = load_student(open_storage(resolve_uri(export, here)), own)
-    files = open_storage(resolve_uri(source, here))
-    output = open_storage(resolve_uri(target, here))
+    uri = resolve_uri(source, here)
+    files = open_storage(uri)
+    target_uri = resolve_uri(target, here)
+    output = open_storage(target_uri)
     keys = [shard.key for shard in list_shards(files)]
     format = _format(student, keys, files.uri, csv)
     _require_apart(files, keys, output)
@@ -109,7 +111,8 @@ def _format(
         if name != CsvShard.name:
             raise PoolError(f"--csv: the files at {where} are {name}. Leave it out.")
         options = {name: csv.model_dump(mode="json", exclude_defaults=True)}
-    return with_mask(with_options(name, options), student.mask)
+    bare = with_options(name, options)
+    return with_mask(bare, student.mask)
 
 
 def _require_apart(files: Storage, keys: Sequence[str], output: Storage) -> None:
@@ -119,7 +122,8 @@ def _require_apart(files: Storage, keys: Sequence[str], output: Storage) -> None
     _require_no_input(output.uri, inputs)
     key_of: dict[str, str] = {}
     for key in keys:
-        url = output.url(_target(key))
+        name = _target(key)
+        url = output.url(name)
         _require_no_input(url, inputs)
         other = key_of.setdefault(_real_path(url), key)
         if other != key:
@@ -141,7 +145,8 @@ def _real_path(uri: str) -> str:
 
 def _target(key: str) -> str:
     """Return the output's key of an input file."""
-    return f"{without_ending(key)}.parquet"
+    stem = without_ending(key)
+    return f"{stem}.parquet"
 
 
 def _require_predictions(done: Sequence[Predicted], files: Storage, output: Storage) -> None:
@@ -186,7 +191,8 @@ def _predict_file(
         writer = writer or pq.ParquetWriter(sink, table.schema, compression="zstd")
         unwritten.append(table)
         if start + part_rows >= rows or sum(map(len, unwritten)) >= _PART_ROWS:
-            writer.write_table(pa.concat_tables(unwritten))
+            joined = pa.concat_tables(unwritten)
+            writer.write_table(joined)
             unwritten = []
     assert writer is not None
     writer.close()
@@ -240,7 +246,8 @@ def _parts(
     reader = RowReader(files, key, range(rows), columns, format=format, part_rows=part_rows)
     with closing(reader):
         for start in range(0, rows, part_rows):
-            stop = min(start + part_rows, rows)
+            end = start + part_rows
+            stop = min(end, rows)
             yield start, reader.take(range(start, stop))
 
 
@@ -254,7 +261,8 @@ def _predict_part(
     seen = student.features.columns
     table = batch.table.select([name for name in batch.table.column_names if name not in seen])
     for head, meaning in student.record.heads.items():
-        outputs[head][is_rejected] = 0
+        answers = outputs[head]
+        answers[is_rejected] = 0
         columns = _columns(outputs[head], meaning, is_rejected)
         for name, values in zip(column_names(head, meaning), columns, strict=True):
             table = table.append_column(name, values)
@@ -295,8 +303,10 @@ def _columns(
         named = [classes[row > 0].tolist() for row in outputs]
         return (_lists(named, is_rejected, pa.string()),)
     odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    best = classes[outputs.argmax(axis=1)]
-    probability = 1 / odds.sum(axis=1)
+    index = outputs.argmax(axis=1)
+    best = classes[index]
+    total = odds.sum(axis=1)
+    probability = 1 / total
     return (
         pa.array(best, pa.string(), mask=is_rejected),
         pa.array(probability, mask=is_rejected),
@@ -309,4 +319,5 @@ def _lists(
     """Return lists of `kind`, also where every row is rejected."""
     # all parts of a file have one schema
     kept = [None if bad else each for each, bad in zip(values, is_rejected, strict=True)]
-    return pa.array(kept, pa.list_(kind))
+    lists = pa.list_(kind)
+    return pa.array(kept, lists)

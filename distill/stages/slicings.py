@@ -72,7 +72,8 @@ def binned(numbers: Array, edges: tuple[float, ...]) -> Texts:
     names.append(f"from {edges[-1]:g}")
     bins = np.searchsorted(np.array(edges), numbers, side="right")
     values = np.array(names, object)[bins]
-    values[np.isnan(numbers)] = NONE
+    is_nan = np.isnan(numbers)
+    values[is_nan] = NONE
     return values
 
 

@@ -87,7 +87,8 @@ class EszslFit:
         rows = statistic.sums[:, -1]
         classes = len(self.seen)
         is_empty = rows == 0
-        empty = int(np.sum(is_empty))
+        total = np.sum(is_empty)
+        empty = int(total)
         if empty:
             raise LabelerError(
                 f"{empty} of the {classes} seen classes have no usable row. Compare the target's"
@@ -108,7 +109,8 @@ class EszslFit:
         (left,) = feature_side(gram, sums, known, [constants.feature_ridge])
         (right,) = attribute_side(known, self.attributes, [constants.attribute_ridge])
         # calibrated stacking and the scale do not depend on x, so they go into the weights
-        weight = left @ right * constants.scale
+        product = left @ right
+        weight = product * constants.scale
         described = len(self.attributes)
         bias = np.zeros(described)
         bias[self.seen] = -constants.calibration

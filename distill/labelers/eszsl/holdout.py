@@ -96,7 +96,8 @@ class Holdout:
         """(z,): which group a class is held out with."""
         classes = len(self.attributes)
         order = np.random.default_rng(self.spec.seed).permutation(classes)
-        return order % min(GROUPS, classes)
+        groups = min(GROUPS, classes)
+        return order % groups
 
     @cached_property
     def fold_of(self) -> Numbers:
@@ -123,7 +124,8 @@ class Holdout:
         def apart(pair: tuple[int, int]) -> int:
             """How far two groups are from each other on the ring."""
             distance = pair[1] - pair[0]
-            return min(distance, groups - distance)
+            other_way = groups - distance
+            return min(distance, other_way)
 
         pairs = list(itertools.combinations(range(groups), 2))
         pairs.sort(key=lambda pair: (apart(pair), pair))
@@ -143,7 +145,8 @@ class Holdout:
         target = self.sample.target
         unseen_class = np.isin(self.group_of, split.pair)
         in_fold = self.fold_of == split.fold
-        fitted = ~in_fold & ~unseen_class[target]
+        is_seen = ~unseen_class[target]
+        fitted = ~in_fold & is_seen
         if not fitted.any():
             return []
         gram, sums = moments(features[fitted], target[fitted], self.weights)
@@ -159,9 +162,12 @@ class Holdout:
     def _counts(self, target: Numbers, unseen_class: Mask) -> Double:
         unseen = unseen_class[target]
         weights = self.weights[target]
-        seen_rows = weights[~unseen].sum()
-        unseen_rows = weights[unseen].sum()
-        return np.array([seen_rows, unseen_rows])
+        of_seen = weights[~unseen]
+        seen_rows = of_seen.sum()
+        of_unseen = weights[unseen]
+        unseen_rows = of_unseen.sum()
+        rows = [seen_rows, unseen_rows]
+        return np.array(rows)
 
     def _grid_losses(
         self, rows: Numbers, lefts: list[Double], rights: list[Double], unseen_class: Mask
@@ -191,7 +197,8 @@ class Holdout:
         weights = self.weights[target]
         unseen = unseen_class[target]
         losses = np.empty((2, len(calibrations), len(self.spec.scales)))
-        rows = np.arange(len(target))
+        count = len(target)
+        rows = np.arange(count)
         for number, scale in enumerate(self.spec.scales):
             logits = scale * scores
             # calibration moves all seen classes together, so their normaliser and the others' are
@@ -201,7 +208,8 @@ class Holdout:
             unseen_mass = log_sum_exp(logits[:, unseen_class], axis=1)
             normalizer = np.logaddexp(seen_mass, unseen_mass)
             of_target = logits[rows, target] - shift * ~unseen
-            nll = (normalizer - of_target) * weights
+            unweighted = normalizer - of_target
+            nll = unweighted * weights
             losses[0, :, number] = nll[:, ~unseen].sum(axis=1)
             losses[1, :, number] = nll[:, unseen].sum(axis=1)
         return losses

@@ -17,7 +17,8 @@ def blocks(rows: int, width: int) -> Iterator[slice]:
     """Cut all rows into blocks, as many rows at once as `width` doubles each take of a bounded
     temporary."""
     row_bytes = 8 * width
-    step = max(1, _BLOCK_BYTES // row_bytes)
+    fitting = _BLOCK_BYTES // row_bytes
+    step = max(1, fitting)
     for start in range(0, rows, step):
         stop = start + step
         yield slice(start, stop)
@@ -26,9 +27,11 @@ def blocks(rows: int, width: int) -> Iterator[slice]:
 def with_constant(features: Matrix) -> Double:
     """Return rows with a constant 1 at their end: (n, d) → (n, d + 1)."""
     rows = features.astype(np.float64)
-    shape = (len(rows), 1)
+    count = len(rows)
+    shape = (count, 1)
     ones = np.ones(shape)
-    return np.hstack([rows, ones])
+    columns = [rows, ones]
+    return np.hstack(columns)
 
 
 def moments(
@@ -43,7 +46,8 @@ def moments(
     sums = np.zeros((len(weights), width))
     for block in blocks(len(features), width):
         order = np.argsort(target[block], kind="stable")
-        class_of = target[block][order]
+        of_block = target[block]
+        class_of = of_block[order]
         x = with_constant(features[block][order])
         x *= roots[class_of]
         gram += x.T @ x

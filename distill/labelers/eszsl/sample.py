@@ -81,23 +81,29 @@ class RowSampler:
         row_bytes = 4 * width
         most = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // row_bytes))
         # the same for each, so that rare classes are taken whole
-        each_class = max(1, most // self.classes)
+        share = most // self.classes
+        each_class = max(1, share)
         hashes = self._hashes(row)
-        order = np.lexsort((hashes, target))
+        keys = (hashes, target)
+        order = np.lexsort(keys)
         ordered = target[order]
         class_starts = np.searchsorted(ordered, ordered)
-        positions = np.arange(len(order))
+        count = len(order)
+        positions = np.arange(count)
         within_class = positions - class_starts
-        chosen: Numbers = order[within_class < each_class]
+        stays = within_class < each_class
+        chosen: Numbers = order[stays]
         if len(chosen) <= most:
             return chosen
         # more classes than rows in the bound: each gave one
         smallest = np.argsort(hashes[chosen])[:most]
-        return chosen[np.sort(smallest)]
+        in_order = np.sort(smallest)
+        return chosen[in_order]
 
     def _hashes(self, row: Numbers) -> Hashes:
         # a bijection of row numbers (splitmix64, Steele et al. 2014), so no two rows tie
         offset = (self.seed * _SEEDS) & _64_BITS
         spread = row.astype(np.uint64) * np.uint64(GOLDEN)
-        shifted = spread + np.uint64(offset)
+        start = np.uint64(offset)
+        shifted = spread + start
         return mixed(shifted)

@@ -40,18 +40,15 @@ def _zstd(packed: BinaryIO) -> BinaryIO:
 
 
 def _gzip(packed: BinaryIO) -> BinaryIO:
-    unpacked = gzip.GzipFile(fileobj=packed)
-    return cast("BinaryIO", unpacked)
+    return cast("BinaryIO", gzip.GzipFile(fileobj=packed))
 
 
 def _bzip2(packed: BinaryIO) -> BinaryIO:
-    unpacked = bz2.BZ2File(packed)
-    return cast("BinaryIO", unpacked)
+    return cast("BinaryIO", bz2.BZ2File(packed))
 
 
 def _xz(packed: BinaryIO) -> BinaryIO:
-    unpacked = lzma.LZMAFile(packed)
-    return cast("BinaryIO", unpacked)
+    return cast("BinaryIO", lzma.LZMAFile(packed))
 
 
 _PACKINGS = {

@@ -54,4 +54,5 @@ def describe_forms(
     lines += [f"- Not for {each.library}: {each.why}." for each in refused]
     if forms and cuts_middle:
         lines += ["", _CUT]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines)
+    return text + "\n"

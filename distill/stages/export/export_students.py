@@ -60,7 +60,8 @@ def export_student(
     """
     mine = [result for result in results if result.student == step.name]
     files = _files(step, Judged(mine, evaluation), onnx=onnx)
-    export = open_storage(step.folder).folder("export")
+    folder = open_storage(step.folder)
+    export = folder.folder("export")
     for key, content in files.items():
         # whoever deletes a student's `done.json` and trains it on other machines may have other last
         # bits under the same digest: an earlier model.onnx, held against other weights, goes
@@ -88,7 +89,8 @@ class _Model:
 
 def _model(step: ExportStep) -> _Model:
     record = step.record
-    weights = read_weights(open_storage(step.folder), record)
+    folder = open_storage(step.folder)
+    weights = read_weights(folder, record)
     if step.seen is not None:
         record, weights = joined_with_encoder(step, step.seen, record, weights)
     return _Model(record, weights, network_of(record, weights, step.code))
@@ -210,7 +212,8 @@ def _own_files(code: Code) -> dict[str, str]:
     # a file that several networks share stands there once
     names: dict[str, str] = {}
     for source in code.values():
-        number = len(names) + 1
+        count = len(names)
+        number = count + 1
         name = "own.py" if number == 1 else f"own_{number}.py"
         names.setdefault(source.text, name)
     return {key: names[source.text] for key, source in code.items()}

@@ -77,7 +77,8 @@ class TextStudent:
                 found.append((part, f"trunk.above.{name}", False))
             elif isinstance(part, nn.ReLU) and found:
                 layer, its_name, _ = found.pop()
-                found.append((layer, its_name, True))
+                entry = (layer, its_name, True)
+                found.append(entry)
             elif not isinstance(part, nn.Dropout):  # which does nothing once it is taught
                 return None
         return found
@@ -133,7 +134,8 @@ class Form:
 
 
 def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    hashed = hashlib.sha256(content)
+    return hashed.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -71,9 +71,8 @@ def joined_with_encoder(
         plan=joined.to_plain(),
     )
     network = network_of(whole, content)
-    whole = replace(
-        whole, parameters=parameter_count(network), head_parameters=head_parameters(network)
-    )
+    parameters = parameter_count(network)
+    whole = replace(whole, parameters=parameters, head_parameters=head_parameters(network))
     _require_same(step, seen, (record, weights), (whole, content))
     return whole, content
 
@@ -127,7 +126,8 @@ def _parts_of(folder: Path, where: str) -> _Parts:
     pooling = _json_of(folder / modules[1]["path"] / "config.json")
     modes = {name for name, is_on in pooling.items() if name.startswith("pooling_mode_") and is_on}
     mode = pooling.get("pooling_mode") or (_POOLINGS.get(modes.pop()) if len(modes) == 1 else None)
-    limits = _json_of(transformer / "sentence_bert_config.json")
+    file = transformer / "sentence_bert_config.json"
+    limits = _json_of(file)
     if mode not in _POOLINGS.values() or limits.get("do_lower_case"):
         raise JobError(
             f"{where}: it pools by {', '.join(sorted(modes)) or mode}, or writes texts small, which"
@@ -153,12 +153,14 @@ def _require_same(
 ) -> None:
     """Ask both ways about the pool's first texts. Raises ExportError where they differ."""
     texts = step.pool.first_seen()
-    encoder = Encoder(Runtime(files=seen.files))
+    runtime = Runtime(files=seen.files)
+    encoder = Encoder(runtime)
     embeddings = encoder.embeddings(texts.tolist(), normalize=seen.normalize)
     above = network_of(*student)
     joined = network_of(*whole)
     with computing("cpu", "float32"):
-        due = above(torch.from_numpy(embeddings))
+        inputs = torch.from_numpy(embeddings)
+        due = above(inputs)
         found = joined(as_tensor(as_input(joined, texts), "cpu"))
     for head, values in due.items():
         difference = float((found[head] - values).abs().max())

@@ -36,7 +36,8 @@ def judged_sections(judged: Judged) -> list[str]:
     evaluation = judged.evaluation
     parts = ["## Judged"]
     if evaluation is not None:
-        parts.append(_on(evaluation))
+        section = _on(evaluation)
+        parts.append(section)
     parts.append("\n".join(["| head | measure | | 95% |", "|---|---|---|---|", *scores]))
     return parts + _gate(judged)
 
@@ -44,7 +45,8 @@ def judged_sections(judged: Judged) -> list[str]:
 def front_matter(name: str, judged: Judged, keys: Sequence[str] = ()) -> str:
     """Return the YAML that a model card begins with: its own `keys`, and how well the student does as
     `model-index`; nothing where there is neither."""
-    index = list(_model_index(name, judged))
+    lines = _model_index(name, judged)
+    index = list(lines)
     if not index and not keys:
         return ""
     tags = [f"- {tag}" for tag in _TAGS]
@@ -81,7 +83,8 @@ def _on(evaluation: Evaluation) -> str:
 def _score_lines(result: MethodResult) -> Iterator[str]:
     for measure, title in MEASURES.items():
         if measure in result.measures:
-            figure = _figure(measure, result.measures[measure])
+            value = result.measures[measure]
+            figure = _figure(measure, value)
             ends = result.intervals.get(measure, ())
             interval = " to ".join(_figure(measure, end) for end in ends)
             yield f"| {result.name} | {title} | {figure} | {interval} |"
@@ -95,7 +98,8 @@ def _metrics(result: MethodResult) -> Iterator[str]:
     for measure, title in MEASURES.items():
         if measure in result.measures:
             yield f"    - type: {measure}"
-            yield f"      value: {result.measures[measure]!r}"
+            value = result.measures[measure]
+            yield f"      value: {value!r}"
             yield f"      name: {_quoted(f'{title} ({result.name})')}"
 
 
@@ -115,7 +119,8 @@ def _gate(judged: Judged) -> list[str]:
     if len(beyond) > _MOST_RULES:
         lines.append(f"- and {len(beyond) - _MOST_RULES:,} more")
     text = f"**{state.capitalize()}**, exported all the same: {len(beyond):,} of {count}."
-    return ["## Gate", text, "\n".join(lines)]
+    listed = "\n".join(lines)
+    return ["## Gate", text, listed]
 
 
 def _quoted(text: str) -> str:

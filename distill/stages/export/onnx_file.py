@@ -67,7 +67,8 @@ def onnx_file(where: str, record: ModelRecord, network: MultiHead, seen: Tensor)
     _require_one_file(where, record, network)
     nothing = 0 if network.tokens is None else -1
     empty_row = torch.full_like(seen[:1], nothing)  # of texts: one without n-grams or tokens
-    rows = torch.cat([empty_row, seen])
+    parts = [empty_row, seen]
+    rows = torch.cat(parts)
     try:
         content = translate(record, network, rows[:2])
     except torch.onnx.OnnxExporterError as error:  # a network of the user's own may do anything
@@ -187,7 +188,8 @@ class _MeanOfPlaces(nn.Module):
         # `nn.EmbeddingBag` would be a loop over rows in ONNX
         is_used_BL1 = (places_BL != 0).to(self.weight.dtype)[:, :, None]
         total_BH = (F.embedding(places_BL, self.weight) * is_used_BL1).sum(1)
-        count_B1 = is_used_BL1.sum(1).clamp_min(1)
+        counts_B = is_used_BL1.sum(1)
+        count_B1 = counts_B.clamp_min(1)
         return total_BH / count_B1
 
 
@@ -196,7 +198,8 @@ def _rename(model: Any, heads: list[str]) -> None:
     name has; take torch's notes away."""
     graph = model.graph
     values = [value for node in graph for value in node.outputs]
-    constants = list(graph.initializers.values())
+    initializers = graph.initializers.values()
+    constants = list(initializers)
     for number, node in enumerate(graph):
         node.name = f"node.{number}"
     for number, value in enumerate(values):

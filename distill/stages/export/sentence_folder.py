@@ -39,16 +39,19 @@ def sentence_form(student: TextStudent, head: str, folder: str) -> Form | Refuse
         return Refused(LIBRARY, why)
     if student.layers_above is None:
         return Refused(LIBRARY, "it has no module for what stands above the encoder")
-    layers = list(_layers(student, head))
+    parts = _layers(student, head)
+    layers = list(parts)
     files = {**_encoder_files(trunk), **_pooling_files(trunk)}
     modules = ["Transformer", "Pooling"]
     paths = ["", "1_Pooling"]
     if trunk.normalize:
         modules.append("Normalize")
         paths.append(f"{len(paths)}_Normalize")
-    weights = {_WEIGHTS: _encoder_weights(trunk)}
+    encoder_weights = _encoder_weights(trunk)
+    weights = {_WEIGHTS: encoder_weights}
     for layer, names, is_relu in layers:
-        path = f"{len(paths)}_Dense"
+        number = len(paths)
+        path = f"{number}_Dense"
         modules.append("Dense")
         paths.append(path)
         files[f"{path}/config.json"] = _dense_config(layer, is_relu)

@@ -66,7 +66,8 @@ def timm_files(
         body = _whole(model, trunk, network.heads[own_key])
         with computing("cpu", "float32"):
             _require_same(record.name, head, _said_by(body, trunk, rows), network(rows)[head])
-        weights = apart(body.state_dict())
+        state = body.state_dict()
+        weights = apart(state)
         config = _config(model, trunk, body, outputs, features)
         text = json.dumps(config, indent=2, ensure_ascii=False)
         files[f"{folder}/{WEIGHTS}"] = safetensors.torch.save(weights, {"format": "pt"})

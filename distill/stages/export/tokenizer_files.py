@@ -13,7 +13,8 @@ _MARKS = ("unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos
 
 def tokenizer_json(tokens: ModelTokens) -> bytes:
     """Return the tokenizer, which cuts a longer text's end off where its library alone is asked."""
-    plain = json.loads(tokens.files.tokenizer)
+    tokenizer = tokens.files.tokenizer
+    plain = json.loads(tokenizer)
     plain["padding"] = None
     plain["truncation"] = {
         "direction": "Right",

@@ -161,7 +161,8 @@ def torch_source(
     own = own or {}
     own_heads = {}
     for key, module in network.own.items():
-        own_key = head_key(key.removeprefix(HEAD_PREFIX))
+        own_name = key.removeprefix(HEAD_PREFIX)
+        own_key = head_key(own_name)
         custom = own.get(own_key)
         own_heads[key] = custom or _expression(module, 3)
     trunk = own.get(TRUNK) if network.trunk is not None else None

@@ -48,7 +48,8 @@ def transformers_form(student: TextStudent, head: str, folder: str) -> Form | Re
 
 
 def _weights(student: TextStudent, trunk: EncoderModule, head: str) -> Weights:
-    tensors = dict(trunk.body.state_dict())
+    state = trunk.body.state_dict()
+    tensors = dict(state)
     ours = {name: f"trunk.body.{name}" for name in tensors}
     layer = student.linear(head)
     for part, tensor in (("weight", layer.weight), ("bias", layer.bias)):
@@ -60,7 +61,8 @@ def _weights(student: TextStudent, trunk: EncoderModule, head: str) -> Weights:
 
 def _config(student: TextStudent, trunk: EncoderModule, head: str) -> bytes:
     outputs = student.outputs(head)
-    width = student.linear(head).out_features
+    layer = student.linear(head)
+    width = layer.out_features
     names = outputs.classes or tuple(f"value_{number}" for number in range(width))
     config = {
         **trunk.text_files.config,

@@ -76,9 +76,11 @@ class CalibrationWorker:
         if self.inference.build_error:
             return {**plain, "failure": f" cannot be made:\n{self.inference.build_error}"}
         try:
-            return {**plain, **self._sums(plain)}
+            sums = self._sums(plain)
+            return {**plain, **sums}
         except RowFailure as found:
-            row = plain["start"] + found.row
+            start = plain["start"]
+            row = start + found.row
             return {**plain, "failure": f" raised on {plain['key']}, row {row}:\n{found.trace}"}
         except RAISED as error:  # told with the fragment
             trace = error_text(error)
@@ -88,7 +90,8 @@ class CalibrationWorker:
         config = self.config
         columns = list(config.columns)
         counted = 0
-        nll = np.zeros(len(GRID))
+        count = len(GRID)
+        nll = np.zeros(count)
         where = {name: plain[name] for name in ("key", "shard_id", "start", "rows", "shard")}
         request = replace(config.request, **where)
         with (
@@ -101,8 +104,10 @@ class CalibrationWorker:
                 known = storable(logits, config.contract)
                 known[[*batch.rejected, *truth.rejected]] = False
                 nll += nll_over_grid(logits[known][:, columns], truth.values[known])
-                counted += int(known.sum())
-        return {"counted": counted, "nll": nll.tolist()}
+                found = known.sum()
+                counted += int(found)
+        listed = nll.tolist()
+        return {"counted": counted, "nll": listed}
 
 
 def calibrate(step: CalibrateStep, engine: Engine) -> Calibration:
@@ -185,7 +190,8 @@ def _ask(step: CalibrateStep, engine: Engine) -> dict[int, dict[str, Any]]:
                     f"labels.{step.name}: calibrating on pools.{pool.name}, the"
                     f" labeler{answer['failure']}"
                 )
-            answers[answer["place"]] = answer
+            place = answer["place"]
+            answers[place] = answer
             bar.advance(answer["rows"])
     return answers
 

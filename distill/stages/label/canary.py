@@ -42,7 +42,8 @@ def check_canaries(step: LabelStep, part: LabelPart, fragments: int) -> list[str
     some fragments. Raises LabelerError where there is no labeler."""
     contract = replace(step.contract, tolerance=part.stored.labels.contract.tolerance)
     labeler = make_labeler(step.name, step.recipe)
-    chosen = _spread(part.stored.labels, fragments)
+    labels = part.stored.labels
+    chosen = _spread(labels, fragments)
     problems = []
     with track(f"canaries of {step.name} over {part.pool.name}", len(chosen), "fragments") as bar:
         for entry in chosen:
@@ -74,7 +75,8 @@ def _problem(
     except DistillError as error:
         return str(error)
     except RAISED as error:  # the user's own labeler
-        return f"the labeler raised on its first batch:\n{own_lines(error)}"
+        lines = own_lines(error)
+        return f"the labeler raised on its first batch:\n{lines}"
     far = largest_difference(predictions, stored, contract)
     if far <= contract.tolerance:
         return None
@@ -96,7 +98,8 @@ def largest_difference(predictions: Predictions, stored: pa.Table, contract: Con
     soft = decode(stored, contract, temperature)
     rounding = _ROUNDED[contract.dtype]
     if isinstance(soft, DenseLabels):
-        apart = np.abs(outputs - soft.outputs)
+        difference = outputs - soft.outputs
+        apart = np.abs(difference)
         rounded = rounding * np.abs(soft.outputs)
     else:
         assert temperature is not None
@@ -127,7 +130,8 @@ def _are_alike(outputs: Float, contract: Contract) -> npt.NDArray[np.bool_]:
         second, first = np.partition(outputs, -2, axis=1)[:, -2:].T
         margin = first - second
     else:
-        margin = np.abs(outputs).min(axis=1)
+        sizes = np.abs(outputs)
+        margin = sizes.min(axis=1)
     return np.asarray(margin <= contract.tolerance * scale)[:, None]
 
 

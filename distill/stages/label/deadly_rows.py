@@ -46,7 +46,8 @@ class DeadlyRows:
         self.journal = journal
         self.fragment = fragment
         self.start = start
-        entry = journal.read(fragment) or {}
+        found = journal.read(fragment)
+        entry = found or {}
         self.deaths: dict[str, int] = entry.get("deaths", {})
         died_at = entry.get("at")
         if died_at is not None:

@@ -38,7 +38,8 @@ class FailurePolicy:
             self.rejected += result.commit.rejected
         if result.failure is not None:
             self.failures.append(result.failure)
-            self._failures_by_signature[result.failure.signature] += 1
+            signature = result.failure.signature
+            self._failures_by_signature[signature] += 1
         if self.stopped_by_failures or self.stopped_by_rejects:
             return Decision.STOP
         return Decision.GO_ON
@@ -46,7 +47,8 @@ class FailurePolicy:
     @property
     def stopped_by_failures(self) -> bool:
         """Whether one mistake was made often enough to be the labeler's and not the rows'."""
-        most = max(self._failures_by_signature.values(), default=0)
+        counts = self._failures_by_signature.values()
+        most = max(counts, default=0)
         return most >= SAME_FAILURES
 
     @property

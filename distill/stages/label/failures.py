@@ -43,7 +43,8 @@ def locate_failure(
         try:
             raw_predict(labeler, row)
         except RAISED as row_error:  # whatever it is, it is what we look for
-            return RowFailure(first_row + offset, row_error)
+            place = first_row + offset
+            return RowFailure(place, row_error)
     return RowFailure(first_row, error)
 
 

@@ -190,7 +190,8 @@ class InferenceLoop:
     def _batches(self, chunks: Iterator[RowChunk], fragment: _Fragment) -> Iterator[InferenceBatch]:
         chunk_first_row = 0
         for chunk in chunks:
-            chunk_rows = len(chunk.rows.values)
+            values = chunk.rows.values
+            chunk_rows = len(values)
             for start in range(0, chunk_rows, self.contract.batch_rows):
                 stop = min(start + self.contract.batch_rows, chunk_rows)
                 first_row = chunk_first_row + start
@@ -200,7 +201,8 @@ class InferenceLoop:
     def _prepare(
         self, chunk: RowChunk, rows: slice, first_row: int, fragment: _Fragment
     ) -> InferenceBatch:
-        features: Inputs = chunk.rows.values[rows]
+        values = chunk.rows.values
+        features: Inputs = values[rows]
         age = fragment.age
         deadly = fragment.deadly
         if deadly:
@@ -227,7 +229,8 @@ class InferenceLoop:
         """The batch as one view has it."""
         # bad rows are zeros there too, altered or not
         chunk = batch.chunk
-        first = chunk.start + batch.rows.start
+        start = batch.rows.start
+        first = chunk.start + start
         rows = np.arange(first, first + len(batch.features))
         shards = np.full_like(rows, chunk.shard)
         # checks refuse views of anything but images
@@ -291,7 +294,8 @@ class InferenceLoop:
         # the labeler may write its next answer into the same array
         rows = len(batch.features)
         predictions = checked_predictions(self.labeler, output, rows, self.contract.width)
-        return predictions._replace(outputs=predictions.outputs.copy())
+        outputs = predictions.outputs.copy()
+        return predictions._replace(outputs=outputs)
 
     def _row_failure(
         self, error: BaseException, features: Inputs, first_row: int, age: int

@@ -115,8 +115,10 @@ class _Others:
             pool = self._pools[key]
             begin, end = _borders(chosen)
             with hold_takeover(pool.labels.folder, self._part, begin, end) as mine:
-                known = set(self._leases[key])
-                at_work = self._watch[key].look()
+                lease = self._leases[key]
+                known = set(lease)
+                watch = self._watch[key]
+                at_work = watch.look()
                 # of two that chose at once, the later at least sees the other
                 if not meets(mine, [each for each in at_work if each not in known]):
                     log.info("%s: takes over %s", name, _counted(chosen))
@@ -152,7 +154,8 @@ class _Others:
     def _without_failed(self, key: str, left: PendingFragments) -> PendingFragments:
         failed = [code for pool, code in self._labelling.failed if pool == key]
         is_possible = ~np.isin(pending_codes(left), failed)
-        return replace(left, positions=left.positions[is_possible])
+        positions = left.positions[is_possible]
+        return replace(left, positions=positions)
 
 
 def _borders(chosen: PendingFragments) -> tuple[str, str]:

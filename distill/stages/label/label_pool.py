@@ -297,7 +297,8 @@ def _pool_config(step: LabelStep, pool: PoolLabels) -> PoolPart:
 
 def _summary(step: LabelStep, pool: PoolLabels, computed: int) -> LabelSummary:
     labels = pool.labels.snapshot()
-    labels.require_complete(pool.pool.inventory)
+    inventory = pool.pool.inventory
+    labels.require_complete(inventory)
     if step.strict:
         labels.require_one_origin()
-    return LabelSummary(labels, pool.pool.name, pool.pool.inventory.rows, computed)
+    return LabelSummary(labels, pool.pool.name, inventory.rows, computed)

@@ -139,7 +139,8 @@ class Labelling:
         self, left: Mapping[str, PendingFragments], *, taken_over: bool
     ) -> Iterator[FragmentTask]:
         """What is to be labelled, made as it is handed over."""
-        first_pool = next(iter(self.pools))
+        names = iter(self.pools)
+        first_pool = next(names)
         for pool, fragments in left.items():
             written = self.pools[pool].written
             first = _first_fragment(fragments) if pool == first_pool else None
@@ -153,8 +154,9 @@ class Labelling:
         self._tell(result)
         pool = self.pools[result.pool]
         # before the decision: it is stored, whatever is decided
+        labels = pool.labels
         if result.commit is not None:
-            pool.labels.add(result.commit)
+            labels.add(result.commit)
         for name, commit in result.companions.items():
             self._companions[name, result.pool].add(commit)
         self._events.result(result)
@@ -168,12 +170,13 @@ class Labelling:
         self._written += result.was_written
         rejected = self._policy.rejected
         note = f"{rejected} rejected" if rejected else ""
-        bar.advance(result.commit.rows, note)
+        rows = result.commit.rows
+        bar.advance(rows, note)
         if self.step.strict and result.commit.made_on not in self._made_on:
             self._made_on.add(result.commit.made_on)
-            pool.labels.snapshot().require_one_origin()
-        if pool.labels.manifest_due:
-            pool.labels.write_manifest()
+            labels.snapshot().require_one_origin()
+        if labels.manifest_due:
+            labels.write_manifest()
         return decision
 
     def _tell(self, result: FragmentResult) -> None:

@@ -82,8 +82,10 @@ class FragmentTask:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> FragmentTask:
         """Return the task of which `to_plain` made `plain`."""
-        intent = WriteIntent(**plain["intent"])
-        return cls(**{**plain, "intent": intent})
+        intent_fields = plain["intent"]
+        intent = WriteIntent(**intent_fields)
+        fields = {**plain, "intent": intent}
+        return cls(**fields)
 
 
 def group_tasks(tasks: Iterable[FragmentTask]) -> Iterator[list[dict[str, Any]]]:
@@ -142,7 +144,8 @@ class FragmentResult:
         """Return the result of which `to_plain` made `plain`."""
         commit = Commit(**plain["commit"]) if plain["commit"] else None
         failure = Failure(**plain["failure"]) if plain["failure"] else None
-        notes = tuple(plain["notes"])
+        listed = plain["notes"]
+        notes = tuple(listed)
         companions = {name: Commit(**each) for name, each in plain["companions"].items()}
         return cls(
             plain["pool"],

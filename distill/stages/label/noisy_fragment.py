@@ -62,7 +62,8 @@ class _Seen:
         self.keys.append(chunk.keys)
         # the mapping itself: rows on which a process dies are added while they are asked about
         self.rejected.append((self.rows, chunk.rows.rejected))
-        self.rows += len(chunk.rows.values)
+        values = chunk.rows.values
+        self.rows += len(values)
 
     @property
     def unreadable(self) -> Rejected:

@@ -49,8 +49,10 @@ class Again:
 def rows_to_ask_again(rows: int, batch_rows: int) -> int:
     """Return about how many rows of its first batch a labeler of so many rows is asked about a
     second time."""
-    enough = math.ceil(_SHARE * rows)
-    return min(batch_rows, max(_FEWEST, enough))
+    share = _SHARE * rows
+    enough = math.ceil(share)
+    wanted = max(_FEWEST, enough)
+    return min(batch_rows, wanted)
 
 
 def ask_again(labeler: Labeler, again: Again, first: Matrix, contract: Contract) -> str | None:
@@ -84,7 +86,8 @@ def largest_share(first: Matrix, second: Matrix) -> float:
     """Return the largest difference of a row's numbers as a share of the largest in the row, or in
     the median row, where that is more: what is close to 0 has nothing but noise. Infinite where a
     row is finite in one answer alone."""
-    finite = np.isfinite(first).all(axis=1)
+    is_finite = np.isfinite(first)
+    finite = is_finite.all(axis=1)
     if not np.array_equal(finite, np.isfinite(second).all(axis=1)):
         return float("inf")
     if not finite.any():

@@ -68,7 +68,8 @@ class RowRequest:
         is_text = isinstance(self.features, TextFeatures)
         row_bytes = _TEXT_BYTES if is_text else 4 * self.width
         batch_bytes = row_bytes * self.batch_rows
-        batches = max(1, _CHUNK_BYTES // batch_bytes)
+        fitting = _CHUNK_BYTES // batch_bytes
+        batches = max(1, fitting)
         return self.batch_rows * batches
 
     @property
@@ -121,7 +122,8 @@ def read_chunks(request: RowRequest) -> Iterator[RowChunk]:
     stop = request.start + request.rows
     for start in range(request.start, stop, request.chunk_rows):
         taken = range(start, min(stop, start + request.chunk_rows))
-        part = RowBatch(pa.table({}))
+        empty = pa.table({})
+        part = RowBatch(empty)
         if reader is not None:
             part = reader.take(taken, last=taken.stop == stop)
         rows = _features(part.table, taken, request)

@@ -46,7 +46,8 @@ class WorkClock:
         """Count the block as the worker's start."""
         began = monotonic()
         yield
-        self._startup_seconds += monotonic() - began
+        now = monotonic()
+        self._startup_seconds += now - began
 
     @contextmanager
     def working(self) -> Iterator[FragmentClock]:

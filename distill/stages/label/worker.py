@@ -100,7 +100,8 @@ class LabelWorker:
             where = "the labeler's own making, before any row"
             failure = Failure(where, "unbuilt", build_error)
             return FragmentResult(task.pool, task.intent.fragment, failure=failure)
-        part = self.config.pools[task.pool]
+        pools = self.config.pools
+        part = pools[task.pool]
         folder = open_storage(part.folder)
         intent, commit = unlabelled_intent(folder, task.intent)
         was_there = commit is not None
@@ -188,7 +189,8 @@ class LabelWorker:
 
     def _request(self, task: FragmentTask) -> RowRequest:
         contract = self.config.contract
-        part = self.config.pools[task.pool]
+        pools = self.config.pools
+        part = pools[task.pool]
         intent = task.intent
         features: Features | StoredValues = self.config.features
         if part.values is not None:
@@ -229,7 +231,8 @@ class LabelWorker:
             closing(prefetch(predicted, ahead)) as predicted_ahead,
         ):
             for batch, predictions in predicted_ahead:
-                answers = (predictions, *batch.companions)
+                companions = batch.companions
+                answers = (predictions, *companions)
                 for number, (contract, answer) in enumerate(zip(contracts, answers, strict=True)):
                     labels, batch_rejected = _encode(batch, answer, contract)
                     for row, reason in batch_rejected.items():
@@ -248,7 +251,8 @@ def _encode(batch: InferenceBatch, predictions: Predictions, contract: Contract)
         # a row whose answer to one view cannot be stored has none: its epochs would be fewer
         rejected = rejected_rows(seen, contract, rejected)
     labelled = np.ones(len(outputs), bool)
-    labelled[list(rejected)] = False
+    rows = list(rejected)
+    labelled[rows] = False
     return encode(outputs, labelled, contract, disagreement, batch.view_outputs), rejected
 
 
@@ -275,7 +279,8 @@ def _rejects(task: FragmentTask, rejected: Rejected) -> list[dict[str, Any]]:
 
 def _failure(task: FragmentTask, error: BaseException) -> Failure:
     if isinstance(error, RowFailure):
-        row = task.intent.start + error.row
+        start = task.intent.start
+        row = start + error.row
         return Failure(f"{task.key}, row {row}", error.signature, error.trace)
     text = error_text(error)
     # a bad file is one fragment's trouble; a store that fails is everybody's

@@ -31,7 +31,8 @@ def cascade_lines(costs: Sequence[CascadeCost]) -> list[CascadeLine]:
 def _line(cost: CascadeCost) -> CascadeLine:
     result = cost.result
     threshold = result.threshold
-    what = "hold the truth" if threshold.by == "sets" else "right"
+    by_sets = threshold.by == "sets"
+    what = "hold the truth" if by_sets else "right"
     found = f"{threshold.right:,} of {threshold.answered:,} labelled rows {what}"
     return CascadeLine(
         name=result.name,

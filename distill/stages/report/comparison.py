@@ -26,7 +26,8 @@ def draw_comparison(evaluation: Evaluation) -> Chart | None:
         return None
     measures = _SPLIT if "accuracy_unseen" in evaluation.shown else (main,)
     axes = _axes(groups, measures)
-    title = f"Comparison by {axis_name(main)}"
+    axis = axis_name(main)
+    title = f"Comparison by {axis}"
     legend: Sequence[Mark] = ()
     if len(measures) > 1:
         title = "All, seen and unseen classes"
@@ -55,7 +56,8 @@ def _axes(groups: Sequence[Group], measures: Sequence[str]) -> Any:
     axes.set_ylim(len(groups) - 0.45, -0.55)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+    spine = axes.spines["left"]
+    spine.set_visible(False)
     longest = max(text.xy[0] for text in axes.texts)
     right = longest * 1.14 or 1
     axes.set_xlim(0, right)  # room for the figures at the ends of the bars
@@ -87,9 +89,11 @@ def _draw_bar(
     mean = group.mean(measure)
     spread = group.spread(measure)
     assert mean is not None
-    length = mean * scale(measure)
+    factor = scale(measure)
+    length = mean * factor
     half_width = (spread or 0) * scale(measure)
-    alpha = 1 if group.role == "student" else 0.6
+    is_student = group.role == "student"
+    alpha = 1 if is_student else 0.6
     axes.barh(y, length, height * 0.88, color=colour, alpha=alpha)
     if spread is not None:
         axes.errorbar(

@@ -63,9 +63,12 @@ def _chart(classes: Sequence[str], role: str, group: Group, counts: Counts) -> C
 def _name_classes(axes: Any, classes: Sequence[str]) -> None:
     count = len(classes)
     names = [clipped(name, _NAME_CHARACTERS) for name in classes]
-    size = 8 if count <= _MOST_FIGURED else 6.5
-    longest = max(map(len, names))
-    is_steep = longest * count > _ROOM_CHARACTERS
+    few = count <= _MOST_FIGURED
+    size = 8 if few else 6.5
+    lengths = map(len, names)
+    longest = max(lengths)
+    needed = longest * count
+    is_steep = needed > _ROOM_CHARACTERS
     rotation = 90 if is_steep else 0
     places = range(count)
     axes.set_xticks(places, names, rotation=rotation, fontsize=size)
@@ -87,7 +90,8 @@ def _draw_cells(axes: Any, counts: Counts) -> None:
         for chosen, count in enumerate(row):
             if not count:
                 continue
-            share = count / sum(row)
+            total = sum(row)
+            share = count / total
             depth = _PALEST + (_DEEPEST - _PALEST) * share
             patches.append(Rectangle((chosen - 0.47, truth - 0.47), 0.94, 0.94))
             colours.append((red, green, blue, depth))

@@ -51,7 +51,8 @@ def _telling_cost(groups: Sequence[Group]) -> str:
 def _amount(group: Group, cost: str) -> float:
     if cost == _PARAMETERS:
         # unknown is 0, which a logarithmic axis has no place for: the group is left out
-        return float(group.first.parameters or 0)
+        parameters = group.first.parameters
+        return float(parameters or 0)
     return group.first.milliseconds_per_row
 
 
@@ -73,7 +74,8 @@ def _draw_point(axes: Any, group: Group, measure: str, cost: str, colour: str) -
     spread = group.spread(measure)
     assert mean is not None
     error = None if spread is None else spread * scale(measure)
-    size = 5 if colour == GREY else 8
+    is_grey = colour == GREY
+    size = 5 if is_grey else 8
     axes.errorbar(
         _amount(group, cost),
         mean * scale(measure),

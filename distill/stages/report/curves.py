@@ -59,9 +59,11 @@ def _trainings(evaluation: Evaluation) -> list[Group]:
 
 
 def _figure(groups: Sequence[Group]) -> Any:
-    columns = min(len(groups), _MOST_COLUMNS)
+    total = len(groups)
+    columns = min(total, _MOST_COLUMNS)
     rows = -(-len(groups) // columns)
-    row_inches = 1.5 if columns > 1 else 2.6
+    several = columns > 1
+    row_inches = 1.5 if several else 2.6
     height = 0.5 + row_inches * rows
     figure = new_figure(height)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -85,7 +87,8 @@ def _best_epoch(method: MethodResult) -> Mapping[str, Any] | None:
 
 
 def _describe(group: Group) -> str:
-    last = group.first.history[-1]
+    history = group.first.history
+    last = history[-1]
     text = f"{group.name} {last['loss']:.3g}"
     best = _best_epoch(group.first)
     if best is None:

@@ -90,12 +90,14 @@ def house_style() -> Iterator[None]:
 
 def new_figure(height_inches: float) -> Any:
     """Return an empty figure of the page's width."""
-    return Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    size = (WIDTH_INCHES, height_inches)
+    return Figure(figsize=size, layout="constrained")
 
 
 def new_axes(height_inches: float, *, xlabel: str, ylabel: str) -> Any:
     """Return one pair of axes on a figure of its own."""
-    axes = new_figure(height_inches).subplots()
+    figure = new_figure(height_inches)
+    axes = figure.subplots()
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     return axes
@@ -113,9 +115,11 @@ def log_x(axes: Any, low: float, high: float) -> None:
     ratio = high / low
     between = (1.0,) if ratio > 300 else (1.0, 3.0)
     x = axes.xaxis
-    x.set_major_locator(LogLocator(subs=between))
+    locator = LogLocator(subs=between)
+    x.set_major_locator(locator)
     if ratio < 8:
-        x.set_major_locator(MaxNLocator(4))
+        few = MaxNLocator(4)
+        x.set_major_locator(few)
     x.set_minor_locator(NullLocator())
     x.set_minor_formatter(NullFormatter())
     # matplotlib's own labels are mathtext, which the page shows as it stands

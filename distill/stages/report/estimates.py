@@ -50,4 +50,5 @@ def _held(planned: Range | None, spent: float) -> str:
         return ""
     if planned.holds(spent):
         return "within"
-    return "above" if spent > planned.high else "below"
+    is_above = spent > planned.high
+    return "above" if is_above else "below"

@@ -62,7 +62,8 @@ def changes_text(group: Group) -> str:
     last_words = [path.rpartition(".")[2] for path in group.changes]
     texts = []
     for path, value in group.changes.items():
-        word = path.rpartition(".")[2]
+        parts = path.rpartition(".")
+        word = parts[2]
         name = word if last_words.count(word) == 1 else path
         texts.append(f"{name} = {value}")
     return ", ".join(texts)

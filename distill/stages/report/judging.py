@@ -127,7 +127,8 @@ class Judging:
 
     def _line(self, found: SliceResult) -> SlicedLine:
         measure = self.evaluation.main_measure
-        unit = "%" if measure in SHARES else ""
+        is_share = measure in SHARES
+        unit = "%" if is_share else ""
         cells = []
         for method in self._shown:
             value, *ends = found.measures[method.key][measure]
@@ -144,10 +145,12 @@ class Judging:
         return next(each.name for each in self.evaluation.methods if each.key == key)
 
     def _comparison(self, found: Comparison) -> dict[str, str]:
-        unit = " points" if found.measure in SHARES else ""
+        is_share = found.measure in SHARES
+        unit = " points" if is_share else ""
         low = format_measure(found.measure, found.low)
         high = format_measure(found.measure, found.high)
-        sign = "+" if found.difference > 0 else ""
+        is_gain = found.difference > 0
+        sign = "+" if is_gain else ""
         p_value = "–" if found.p_value is None else p_text(found.p_value)
         return {
             "first": self._name(found.first),
@@ -216,7 +219,8 @@ class Judging:
         if not worst:
             return ""
         texts = [f"{measure} by at most {error:.1g}" for measure, error in worst.items()]
-        return f"Of so many rows some scores were put together: {', '.join(texts)}."
+        listed = ", ".join(texts)
+        return f"Of so many rows some scores were put together: {listed}."
 
 
 def p_text(value: float) -> str:

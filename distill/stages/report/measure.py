@@ -15,14 +15,18 @@ def full_name(measure: str) -> str:
 
 def axis_name(measure: str) -> str:
     """Return name, unit, and the better direction where it is not up."""
-    unit = ", %" if measure in SHARES else ""
-    direction = " (lower is better)" if measure in LOWER_IS_BETTER else ""
-    return full_name(measure) + unit + direction
+    is_share = measure in SHARES
+    unit = ", %" if is_share else ""
+    is_lower_better = measure in LOWER_IS_BETTER
+    direction = " (lower is better)" if is_lower_better else ""
+    name = full_name(measure)
+    return name + unit + direction
 
 
 def scale(measure: str) -> float:
     """Return what a measure is multiplied by: shares are drawn in percent."""
-    return 100.0 if measure in SHARES else 1.0
+    is_share = measure in SHARES
+    return 100.0 if is_share else 1.0
 
 
 def format_group_measure(group: Group, measure: str) -> str:
@@ -35,9 +39,11 @@ def describe(group: Group, measures: Sequence[str]) -> str:
     figures = []
     for measure in measures:
         name = MEASURES[measure] if len(measures) > 1 else ""
-        unit = "%" if measure in SHARES else ""
+        is_share = measure in SHARES
+        unit = "%" if is_share else ""
         figure = f"{name} {format_group_measure(group, measure)}{unit}"
-        figures.append(figure.strip())
+        shown = figure.strip()
+        figures.append(shown)
     return f"{group.name}: {', '.join(figures)}"
 
 

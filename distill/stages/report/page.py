@@ -166,8 +166,9 @@ class Page:
 
     @property
     def _output(self) -> str:
-        kind = _KINDS[self.evaluation.kind]
-        classes = len(self.evaluation.classes)
+        evaluation = self.evaluation
+        kind = _KINDS[evaluation.kind]
+        classes = len(evaluation.classes)
         return f"{kind}, {classes:,} in all" if classes else kind
 
     @property
@@ -202,7 +203,8 @@ class Page:
 
 
 def _figure_card(head: str, measure: str, group: Group) -> Card:
-    unit = "%" if measure in SHARES else ""
+    is_share = measure in SHARES
+    unit = "%" if is_share else ""
     mean = group.mean(measure)
     value = format_measure(measure, mean)
     both = format_measure(measure, group.mean(measure), group.spread(measure))
@@ -211,8 +213,10 @@ def _figure_card(head: str, measure: str, group: Group) -> Card:
     if interval:
         note += f"; 95% interval {interval}{unit}"
     if value == both:
-        return Card(head, value + unit, note)
-    spread = both.removeprefix(value).lstrip()
+        shown = value + unit
+        return Card(head, shown, note)
+    rest = both.removeprefix(value)
+    spread = rest.lstrip()
     return Card(head, value, note, spread + unit)
 
 

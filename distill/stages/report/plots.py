@@ -37,5 +37,6 @@ def draw_charts(evaluation: Evaluation) -> list[Chart]:
 
 def _colours(evaluation: Evaluation) -> dict[GroupKey, str]:
     """Return one colour a group, the same in every chart; groups beyond them are grey."""
-    groups = select_groups(evaluation, len(COLOURS))
+    limit = len(COLOURS)
+    groups = select_groups(evaluation, limit)
     return {group.key: colour for group, colour in zip(groups, COLOURS, strict=False)}

@@ -22,11 +22,13 @@ def draw_reliability(evaluation: Evaluation, colours: Mapping[GroupKey, str]) ->
     axes = new_axes(4.2, xlabel="confidence, %", ylabel="accuracy, %")
     axes.plot([0, 100], [0, 100], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     for group in groups:
-        _draw_line(axes, group, colours[group.key])
+        colour = colours[group.key]
+        _draw_line(axes, group, colour)
     axes.set_xlim(-2, 102)
     axes.set_ylim(-2, 102)
     title = "How far confidence can be trusted"
-    errors = describe_all(groups, ["calibration_error"])
+    measures = ["calibration_error"]
+    errors = describe_all(groups, measures)
     description = f"Accuracy by confidence; expected calibration error: {errors}"
     first_seed = "First seed of each. " if any_seeds(groups) else ""
     return Chart(

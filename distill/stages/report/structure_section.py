@@ -81,7 +81,8 @@ class StructureSection:
     @property
     def parts(self) -> str:
         """What its clusters are called."""
-        return f"{self.part.lower()}s"
+        part = self.part.lower()
+        return f"{part}s"
 
     @property
     def shown(self) -> Sequence[Cluster]:
@@ -99,7 +100,8 @@ class StructureSection:
     @staticmethod
     def classes_of(cluster: Cluster) -> str:
         """Return the most frequent classes of a cluster with their shares."""
-        total = sum(cluster.classes.values())
+        counts = cluster.classes.values()
+        total = sum(counts)
         frequent = sorted(cluster.classes.items(), key=lambda each: -each[1])[:_MOST_CLASSES]
         names = [f"{clipped(name, _NAME_CHARACTERS)} {rows / total:.0%}" for name, rows in frequent]
         return ", ".join(names)

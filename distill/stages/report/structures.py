@@ -55,7 +55,8 @@ def _explained(result: StructureResult) -> Chart | None:
     if not result.explained:
         return None
     shares = [100 * share for share in result.explained]
-    cumulated = list(accumulate(shares))
+    sums = accumulate(shares)
+    cumulated = list(sums)
     numbers = range(1, len(shares) + 1)
     axes = new_axes(3.2, xlabel="component", ylabel="variance explained, %")
     axes.bar(numbers, shares, color=COLOURS[0], width=0.8)
@@ -126,7 +127,8 @@ def _samples(result: StructureResult) -> Iterator[Chart]:
         yield _sample_chart(result, "clusters", sample.cluster, clusters)
     if not result.classes:
         return
-    classes = dict(enumerate(result.classes))
+    numbered = enumerate(result.classes)
+    classes = dict(numbered)
     yield _sample_chart(result, "classes", sample.target, classes)
 
 
@@ -162,7 +164,8 @@ def _sample_chart(
 
 
 def _group(number: int, coloured: dict[int, str]) -> int | None:
-    return number if number in coloured else None
+    is_coloured = number in coloured
+    return number if is_coloured else None
 
 
 def _maps(result: StructureResult) -> Iterator[Chart]:
@@ -172,13 +175,14 @@ def _maps(result: StructureResult) -> Iterator[Chart]:
         return
     highest = max(grid.distances)
     far = [distance / highest if highest else 0.0 for distance in grid.distances]
-    yield _depth_chart(
+    chart = _depth_chart(
         result,
         grid,
         "U-matrix",
         far,
         "The deeper a unit, the further it is from its neighbours: ridges part regions.",
     )
+    yield chart
     most = max(grid.hits)
     full = [hits / most if most else 0.0 for hits in grid.hits]
     empty = sum(not hits for hits in grid.hits)
@@ -209,7 +213,8 @@ def _class_chart(result: StructureResult, grid: Grid) -> Chart:
         name = classes.get(unit)
         colour = colour_of.get(name, GREY) if name is not None else GREY
         # an empty unit has no class: as pale as the page
-        alpha = 0.85 if name is not None else _PALEST
+        is_named = name is not None
+        alpha = 0.85 if is_named else _PALEST
         colours.append((*to_rgb(colour), alpha))
     legend = [Mark(clipped(name, _NAME_CHARACTERS), colour_of[name]) for name in colour_of]
     others = len(frequent) - len(colour_of)

@@ -72,7 +72,8 @@ def _chart(evaluation: Evaluation, student: str, path: str, groups: Sequence[Gro
     title = f"{student} by {path}"
     drawn = [group for line in shown.values() for group in line]
     svg = as_svg(axes.figure, title=title, description=describe_all(drawn, measures))
-    legend = _legend(list(shown), measures)
+    names = list(shown)
+    legend = _legend(names, measures)
     return Chart(
         title=title, svg=svg, legend=legend, caption=_caption(groups, len(shown), len(lines))
     )

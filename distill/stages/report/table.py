@@ -74,7 +74,8 @@ def _columns(evaluation: Evaluation, measures: Sequence[str] | None) -> list[_Co
 
 def _measure_column(measure: str) -> _Column:
     higher_is_better = measure not in LOWER_IS_BETTER
-    unit = " %" if measure in SHARES else ""
+    is_share = measure in SHARES
+    unit = " %" if is_share else ""
     arrow = "↑" if higher_is_better else "↓"
     return _Column(
         # no line breaks before an arrow

@@ -164,4 +164,5 @@ def _described(fleet: Fleet) -> str:
 
 
 def _when(moment: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment))
+    when = time.gmtime(moment)
+    return time.strftime("%Y-%m-%d %H:%M", when)

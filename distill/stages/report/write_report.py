@@ -45,7 +45,8 @@ def write_report(
     # imports neither matplotlib nor jinja2
     if stored is None or f'content="{mark}"'.encode() not in stored:
         page = _render(evaluation, runs, cascades, mark)
-        folder.put(KEY, page.encode())
+        content = page.encode()
+        folder.put(KEY, content)
     return folder.url(KEY)
 
 

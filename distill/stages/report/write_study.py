@@ -55,6 +55,8 @@ def write_study(folder: Storage, study: Study) -> str:
         charts=draw_study(study),
     )
     plain = study_json(study)
-    folder.put(PLAIN, plain.encode())
-    folder.put(PAGE, page.encode())
+    plain_bytes = plain.encode()
+    folder.put(PLAIN, plain_bytes)
+    page_bytes = page.encode()
+    folder.put(PAGE, page_bytes)
     return folder.url(PAGE)

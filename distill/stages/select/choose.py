@@ -58,7 +58,8 @@ def need_of(by: SelectBy, rows: int, *, duplicates: bool) -> Need:
     if isinstance(by, Random | Uncertain):
         return Need(values=duplicates, most=some, most_of_cluster=_MANY)
     if isinstance(by, Balanced):
-        most = max(_BALANCING * rows, _LEAST_BALANCING)
+        wanted = _BALANCING * rows
+        most = max(wanted, _LEAST_BALANCING)
         return Need(values=duplicates, most=most, most_of_cluster=_MANY)
     if isinstance(by, Typical):
         return Need(values=True, most=_MANY, most_of_cluster=_OF_CLUSTER)
@@ -97,7 +98,8 @@ def _require_free(by: SelectBy, candidates: Candidates, position: Int64) -> None
     JobError.
     """
     # the teacher would be asked about it again
-    free = np.flatnonzero(~candidates.is_former)
+    is_free = ~candidates.is_former
+    free = np.flatnonzero(is_free)
     once = np.unique(position)
     if len(once) < len(position) or not np.isin(once, free).all():
         raise JobError(
@@ -108,15 +110,18 @@ def _require_free(by: SelectBy, candidates: Candidates, position: Int64) -> None
 
 def _first(by: SelectBy, candidates: Candidates, rows: int) -> Choice:
     """Those of the smallest priority."""
-    free = np.flatnonzero(~candidates.is_former)
+    is_free = ~candidates.is_former
+    free = np.flatnonzero(is_free)
     order = np.lexsort((candidates.row[free], candidates.priority[free]))
-    position = free[order[:rows]]
+    first = order[:rows]
+    position = free[first]
     reason = by.measure if isinstance(by, Uncertain) else by.kind
     return Choice(position, -candidates.priority[position], [reason] * len(position))
 
 
 def _balanced(candidates: Candidates, seen: Seen, rows: int) -> Choice:
-    free = np.flatnonzero(~candidates.is_former)
+    is_free = ~candidates.is_former
+    free = np.flatnonzero(is_free)
     cluster = candidates.cluster[free]
     # the pool may have no row of the last clusters, which have parents all the same
     clusters = len(seen.sizes) if seen.parents is None else len(seen.parents)
@@ -126,10 +131,12 @@ def _balanced(candidates: Candidates, seen: Seen, rows: int) -> Choice:
     ordered = cluster[order]
     starts = np.searchsorted(ordered, ordered)
     rank = np.arange(len(order)) - starts
-    is_chosen = rank < quota[ordered]
+    quotas = quota[ordered]
+    is_chosen = rank < quotas
     chosen = order[is_chosen]
     reason = [f"balanced, cluster {each}" for each in cluster[chosen].tolist()]
-    sizes = seen.sizes[cluster[chosen]]
+    own = cluster[chosen]
+    sizes = seen.sizes[own]
     # the share of its cluster that was taken: its inverse weighs the row as the pool would
     share = quota[cluster[chosen]] / np.maximum(1, sizes)
     return Choice(free[chosen], share, reason)

@@ -24,7 +24,8 @@ def find_duplicates(candidates: Candidates, threshold: float) -> Bool:
     # stable, so that rows of a cluster stay in their order
     order = np.argsort(candidates.cluster, kind="stable")
     ordered = candidates.cluster[order]
-    last = np.flatnonzero(np.diff(ordered))
+    steps = np.diff(ordered)
+    last = np.flatnonzero(steps)
     for members in np.split(order, last + 1):
         if len(members) > 1:
             found[members] = _of_cluster(candidates, members, threshold)
@@ -37,19 +38,23 @@ def _of_cluster(candidates: Candidates, members: Int64, threshold: float) -> Boo
     rows = _unit(values)
     # its length changes no order, so the centre needs no unit length
     likeness = rows @ centre
-    is_new = ~candidates.is_former[members]
+    former = candidates.is_former[members]
+    is_new = ~former
     # the last key counts first
-    order = np.lexsort((members, likeness, is_new))
+    keys = (members, likeness, is_new)
+    order = np.lexsort(keys)
     ordered = rows[order]
     repeats = np.zeros(len(members), bool)
     block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_NUMBERS // len(ordered)))
     for start in range(0, len(ordered), block_rows):
         block = ordered[start : start + block_rows]
         stop = start + len(block)
-        cosines = block @ ordered[:stop].T
+        compared = ordered[:stop]
+        cosines = block @ compared.T
         # a row is compared with those before it alone
         before = np.tri(len(block), stop, start - 1, dtype=bool)
-        is_alike = (cosines > threshold) & before
+        is_near = cosines > threshold
+        is_alike = is_near & before
         repeats[start:stop] = is_alike.any(axis=1)
     found = np.empty_like(repeats)
     found[order] = repeats
@@ -60,6 +65,7 @@ def _unit(rows: Float64) -> Float64:
     """Rows of length 1."""
     # a row of nothing but zeros stays
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    lengths[lengths == 0] = 1.0
+    is_zero = lengths == 0
+    lengths[is_zero] = 1.0
     found: Float64 = rows / lengths
     return found

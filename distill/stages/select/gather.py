@@ -46,8 +46,10 @@ class Need:
     def rows(self, width: int) -> int:
         """Return how many candidates of `width` numbers are held at the most."""
         numbers = width if self.values else 0
-        row_bytes = _ROW_BYTES + 4 * numbers
-        return min(self.most, SAMPLE_BYTES // row_bytes)
+        value_bytes = 4 * numbers
+        row_bytes = _ROW_BYTES + value_bytes
+        fitting = SAMPLE_BYTES // row_bytes
+        return min(self.most, fitting)
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,13 @@ class Gather:
             cluster = np.zeros(len(row), np.int64)
         else:
             *below, (last, gives) = self.structure.chain
-            values = StructureLabeler(below).label(features)
+            structure = StructureLabeler(below)
+            values = structure.label(features)
             numbers = last.transform(values, gives)
             cluster = numbers[:, 0].astype(np.int64)
         # numbers near the largest of float32 may have no finite image
-        is_finite = np.isfinite(values).all(axis=1)
+        are_finite = np.isfinite(values)
+        is_finite = are_finite.all(axis=1)
         finite = np.flatnonzero(is_finite)
         return values[finite], cluster[finite], row[finite]
 
@@ -142,17 +146,20 @@ class Gather:
         # a set that keeps the largest logits is read at a temperature, another one as it is
         soft = decode(table, contract, temperature if topk else None)
         found = uncertainty(soft, self.by.measure, temperature, exclusive=contract.exclusive)
-        found[~soft.labelled] = np.nan
+        unlabelled = ~soft.labelled
+        found[unlabelled] = np.nan
         first, *_ = self.source.row_numbers(chunk)
         offset = row - first
-        sureness: Float64 = -found[offset]
+        sure = found[offset]
+        sureness: Float64 = -sure
         return sureness
 
     def _trimmed(self, candidates: Candidates, sizes: Int64, cut: int) -> Gathered:
         """Those that stay: so many in all, as many of each cluster as of the others, the ones of the
         smallest priority."""
         most = self.need.rows(candidates.values.shape[1])
-        free = np.flatnonzero(~candidates.is_former)
+        is_free = ~candidates.is_former
+        free = np.flatnonzero(is_free)
         if len(free) <= min(most, cut):
             return Gathered(candidates, sizes, cut)
         cluster = candidates.cluster[free]
@@ -160,7 +167,8 @@ class Gather:
             cluster = np.zeros_like(cluster)
         rank = _rank(cluster, candidates.priority[free], candidates.row[free])
         if len(free) > most:
-            cut = min(cut, _fitting(rank, most))
+            fitting = _fitting(rank, most)
+            cut = min(cut, fitting)
         stays: Bool = candidates.is_former.copy()
         stays[free[rank < cut]] = True
         return Gathered(candidates.take(np.flatnonzero(stays)), sizes, cut)
@@ -174,7 +182,8 @@ def in_order(gathered: Gathered) -> Gathered:
 
 def _rank(cluster: Int64, priority: Float64, row: Int64) -> Int64:
     """Where each row stands among those of its cluster."""
-    order = np.lexsort((row, priority, cluster))
+    keys = (row, priority, cluster)
+    order = np.lexsort(keys)
     ordered = cluster[order]
     starts = np.searchsorted(ordered, ordered)
     rank = np.empty(len(order), np.int64)
@@ -185,5 +194,6 @@ def _rank(cluster: Int64, priority: Float64, row: Int64) -> Int64:
 def _fitting(rank: Int64, most: int) -> int:
     """The most rows of a cluster of which all clusters' together are no more than `most`."""
     # one at the least, or small clusters would have none
-    rows = np.cumsum(np.bincount(rank))
+    counts = np.bincount(rank)
+    rows = np.cumsum(counts)
     return max(1, int(np.searchsorted(rows, most, side="right")))

@@ -65,7 +65,8 @@ class LearningCurve:
         points = _gains(self.law, self.rows, more_rows)
         drawn = _gains(self.drawn, self.rows, more_rows)
         low, high = np.percentile(drawn, _TAILS)
-        margin = (high - low) / 2
+        width = high - low
+        margin = width / 2
         return Gain(more_rows, float(points), float(margin))
 
 
@@ -88,7 +89,8 @@ def fit_curve(
     draw = np.random.default_rng(seed)
     noise = draw.normal(size=(_DRAWS, len(counts)))
     drawn = _fit(counts, fitted + spread * noise)
-    most = int(counts.max())
+    largest = counts.max()
+    most = int(largest)
     return LearningCurve(most, law, drawn)
 
 
@@ -105,8 +107,10 @@ def _best(rows: Float64, scores: Float64, powers: Float64) -> Float64:
     score = scores[:, :, None]
     mean = power.mean(axis=1, keepdims=True)
     away = power - mean
-    together = (away * score).sum(axis=1)
-    alone = (away**2).sum(axis=1)
+    weighted = away * score
+    together = weighted.sum(axis=1)
+    squared = away**2
+    alone = squared.sum(axis=1)
     slope = together / alone
     # more rows never cost accuracy, by this law
     scale = np.maximum(-slope, 0.0)
@@ -118,10 +122,13 @@ def _best(rows: Float64, scores: Float64, powers: Float64) -> Float64:
     scale = np.where(limit > 1.0, through_one, scale)
     limit = np.minimum(limit, 1.0)
     fitted = limit[:, None] - scale[:, None] * power
-    squares = (fitted - score) ** 2
-    best = squares.sum(axis=1).argmin(axis=1)
+    residual = fitted - score
+    squares = residual**2
+    errors = squares.sum(axis=1)
+    best = errors.argmin(axis=1)
     laws = np.stack([limit, scale, powers], axis=2)  # (D, P, 3)
-    every = np.arange(len(scores))
+    count = len(scores)
+    every = np.arange(count)
     found: Float64 = laws[every, best]
     return found
 

@@ -59,7 +59,8 @@ def measure_line(step: MeasureStep, measure: RoundMeasure) -> str:
     if measure.points is None or measure.margin is None:
         return line
     line += f"; {Gain(measure.next_rows, measure.points, measure.margin).in_words}"
-    is_last = measure.number + 1 == step.rounds
+    done = measure.number + 1
+    is_last = done == step.rounds
     if not is_last and measure.promises_less(step.stop_below):
         line += f", less than {step.stop_below:g}: no round more"
     return line

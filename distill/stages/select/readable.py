@@ -81,4 +81,5 @@ def usable_candidates(
 
 
 def _joined(one: Int64, other: Int64) -> Int64:
-    return np.concatenate([one, other])
+    both = [one, other]
+    return np.concatenate(both)

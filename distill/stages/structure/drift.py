@@ -87,7 +87,8 @@ def _result(step: DriftStep, inputs: DriftInputs, engine: Engine) -> DriftResult
         unit="rows",
         size=lambda chunk: chunk.rows,
     )
-    rows = int(sizes.sum())
+    total = sizes.sum()
+    rows = int(total)
     if not rows:
         raise PoolError(f"pools.{step.pool}: none of its rows can be used. Mend the rows.")
     before = _shares(groups.sizes)
@@ -114,5 +115,6 @@ def _result(step: DriftStep, inputs: DriftInputs, engine: Engine) -> DriftResult
 
 def _shares(sizes: Int64) -> Double:
     smoothed = sizes + 0.5
-    shares: Double = smoothed / smoothed.sum()
+    total = smoothed.sum()
+    shares: Double = smoothed / total
     return shares

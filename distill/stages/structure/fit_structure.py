@@ -69,7 +69,8 @@ class _Pass:
         values, row = seen_rows.get(self.folder, chunk, read)
         fit = fit_on(self.fit, current_device())
         statistic = fit.partial(self.state, values, row)
-        return _Gathered(statistic, len(row))
+        rows = len(row)
+        return _Gathered(statistic, rows)
 
     def merge(self, first: _Gathered, second: _Gathered) -> _Gathered:
         """Return what it has of both's rows."""

@@ -89,5 +89,6 @@ def _result(name: str, inputs: LookInputs, engine: Engine) -> StructureResult:
 def _spread(dataset: Dataset) -> Sequence[Chunk]:
     """Chunks that lie evenly in the pool, `MOST_ROWS` rows or a little more."""
     chunks = dataset.chunks(_CHUNK_ROWS)
-    step = max(1, dataset.rows // MOST_ROWS)
+    fitting = dataset.rows // MOST_ROWS
+    step = max(1, fitting)
     return chunks[::step]

@@ -77,7 +77,8 @@ def _examples(inputs: LookInputs, groups: Groups, seen: Seen) -> dict[int, tuple
     assert seen.nearest is not None
     found: dict[int, list[ExampleRow]] = {}
     for place, row in zip(seen.nearest.group, seen.nearest.row, strict=True):
-        number = int(groups.shown[place])
+        shown = groups.shown[place]
+        number = int(shown)
         example = _example(inputs, int(row))
         found.setdefault(number, []).append(example)
     return {number: tuple(rows) for number, rows in found.items()}
@@ -85,13 +86,15 @@ def _examples(inputs: LookInputs, groups: Groups, seen: Seen) -> dict[int, tuple
 
 def _example(inputs: LookInputs, row: int) -> ExampleRow:
     chunk = inputs.shown.chunk_of(row)
-    inventory = inputs.shown.inventories[chunk.pool]
+    inventories = inputs.shown.inventories
+    inventory = inventories[chunk.pool]
     key = inventory.shard(chunk.shard).key
     (value,) = inputs.shown.seen(chunk)
     text = ""
     png = ""
     if isinstance(inputs.shown.features, TextFeatures):
-        text = str(value)[:_TEXT_CHARACTERS]
+        whole = str(value)
+        text = whole[:_TEXT_CHARACTERS]
     if isinstance(inputs.shown.features, ImageFeatures):
         png = _png(value)
     return ExampleRow(shard=key, row=chunk.start, text=text, png=png)
@@ -102,7 +105,8 @@ def _png(image: Any) -> str:
 
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
     picture = Image.fromarray(pixels)
-    picture.thumbnail((_IMAGE_PIXELS, _IMAGE_PIXELS))
+    size = (_IMAGE_PIXELS, _IMAGE_PIXELS)
+    picture.thumbnail(size)
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode()
@@ -134,7 +138,8 @@ def plane_of(
 
 def _plane(values: Matrix, groups: Groups) -> Double:
     """Rows on the first two principal axes of the centres, each weighed by its rows."""
-    weights = groups.sizes / groups.sizes.sum()
+    total = groups.sizes.sum()
+    weights = groups.sizes / total
     middle = weights @ groups.centres
     weighed = (groups.centres - middle) * np.sqrt(weights)[:, None]
     _, _, axes = np.linalg.svd(weighed, full_matrices=False)

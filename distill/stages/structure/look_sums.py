@@ -72,9 +72,11 @@ class Look:
     def _targets(self, chunk: Chunk, row: Int64) -> Int64:
         """The class of each usable row; −1 where it is not known."""
         if not self.classes:
-            return np.full(len(row), _UNKNOWN)
+            rows = len(row)
+            return np.full(rows, _UNKNOWN)
         arrays = self.dataset.learned(chunk, "target")
-        is_known = arrays["weight"] > 0  # type: ignore[operator]
+        weights = arrays["weight"]
+        is_known = weights > 0  # type: ignore[operator]
         target = np.where(is_known, arrays["target"], _UNKNOWN).astype(np.int64)
         first = self.dataset.row_numbers(chunk)[0]
         found: Int64 = target[row - first]

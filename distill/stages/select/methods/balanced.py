@@ -20,15 +20,19 @@ def shares(sizes: Int64, rows: int) -> Int64:
     given = np.zeros_like(sizes)
     left = min(rows, int(sizes.sum()))
     while left:
-        has_more = np.flatnonzero(sizes > given)
-        each = left // len(has_more)
+        is_left = sizes > given
+        has_more = np.flatnonzero(is_left)
+        sharing = len(has_more)
+        each = left // sharing
         if not each:
             largest_first = has_more[np.lexsort((has_more, -sizes[has_more]))]
-            given[largest_first[:left]] += 1
+            first = largest_first[:left]
+            given[first] += 1
             break
         more = np.minimum(each, sizes[has_more] - given[has_more])
         given[has_more] += more
-        left -= int(more.sum())
+        added = more.sum()
+        left -= int(added)
     return given
 
 
@@ -40,6 +44,7 @@ def shares_by_level(sizes: Int64, parents: Int64 | None, rows: int) -> Int64:
     upper = np.bincount(parents, weights=sizes).astype(np.int64)
     given = np.zeros_like(sizes)
     for parent, quota in enumerate(shares(upper, rows).tolist()):
-        children = np.flatnonzero(parents == parent)
+        is_child = parents == parent
+        children = np.flatnonzero(is_child)
         given[children] = shares(sizes[children], quota)
     return given

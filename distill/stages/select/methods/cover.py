@@ -61,7 +61,8 @@ def pure_radius(candidates: Candidates, purity: float) -> float:
         return math.inf
     values = candidates.values
     cluster = candidates.cluster
-    nearest = np.empty(len(candidates))
+    count = len(candidates)
+    nearest = np.empty(count)
     for start in range(0, len(candidates), _BLOCK_ROWS):
         stop = start + _BLOCK_ROWS
         distances = squared_distances(values[start:stop], values)
@@ -72,7 +73,8 @@ def pure_radius(candidates: Candidates, purity: float) -> float:
     # at the radius of the r-th smallest all but r neighbourhoods are pure
     share = 1.0 - purity
     impure = int(share * len(nearest) + _ROUNDING)
-    return math.sqrt(nearest[impure])
+    distance = nearest[impure]
+    return math.sqrt(distance)
 
 
 def _covers(values: Matrix, radius: float) -> Bits:
@@ -81,7 +83,8 @@ def _covers(values: Matrix, radius: float) -> Bits:
     for start in range(0, len(values), _BLOCK_ROWS):
         block = values[start : start + _BLOCK_ROWS]
         near = squared_distances(block, values) < radius**2
-        own = np.arange(len(block))
+        count = len(block)
+        own = np.arange(count)
         # a row covers itself, whatever rounding says of a tiny radius
         near[own, start + own] = True
         blocks.append(np.packbits(near, axis=1))
@@ -108,11 +111,13 @@ def _greedy(covers: Bits, uncovered: Bool, free: Bool, most: int) -> list[tuple[
         (newly,) = _newly(covers, np.array([position]), open_bits).tolist()
         now = -newly
         if now != count:
-            heapq.heappush(heap, (now, position))
+            entry = (now, position)
+            heapq.heappush(heap, entry)
             continue
         if not now:
             break
-        found.append((position, -now))
+        choice = (position, -now)
+        found.append(choice)
         open_bits &= ~covers[position]
     return found
 

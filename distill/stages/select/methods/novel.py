@@ -33,7 +33,8 @@ def choose_novel(candidates: Candidates, rows: int) -> Choice:
     block_rows = max(1, _BLOCK_NUMBERS // max(1, len(values)))
     for start in range(0, len(former), block_rows):
         block = former[start : start + block_rows]
-        products = values[block] @ values.T
+        block_values = values[block]
+        products = block_values @ values.T
         squares = norms[block, None] + norms
         squares -= 2 * products
         nearest = np.minimum(nearest, squares.min(axis=0))
@@ -45,7 +46,8 @@ def choose_novel(candidates: Candidates, rows: int) -> Choice:
     scores = np.empty(most)
     nearest[~is_free] = -np.inf
     for number in range(most):
-        best = int(np.argmax(nearest))
+        place = np.argmax(nearest)
+        best = int(place)
         found[number] = best
         scores[number] = nearest[best]
         squares = _squares(values, norms, best)
@@ -55,12 +57,15 @@ def choose_novel(candidates: Candidates, rows: int) -> Choice:
         scores[0] = 0.0  # far from nothing
     # of equal rows rounding may leave less than nothing
     distances = np.sqrt(np.maximum(scores, 0.0))
-    return Choice(found, distances, ["novel"] * most)
+    reasons = ["novel"] * most
+    return Choice(found, distances, reasons)
 
 
 def _squares(values: Matrix, norms: Matrix, row: int) -> Matrix:
     """Squared distances of all rows to one of them."""
-    products = values @ values[row]
-    found: Matrix = norms + norms[row]
+    one = values[row]
+    products = values @ one
+    own_norm = norms[row]
+    found: Matrix = norms + own_norm
     found -= 2 * products
     return found

@@ -40,9 +40,11 @@ def choose_typical(candidates: Candidates, rows: int, neighbours: int, sizes: In
     # cluster by cluster, and not in turns: memory then holds the distances within one
     for cluster in np.flatnonzero(picks).tolist():
         is_member = cluster_of == cluster
-        members = np.flatnonzero(free & is_member)
+        usable = free & is_member
+        members = np.flatnonzero(usable)
         values = candidates.values[members]
-        most = int(picks[cluster])
+        wanted = picks[cluster]
+        most = int(wanted)
         offsets, scores = _most_typical(values, most, neighbours)
         positions = members[offsets].tolist()
         found[cluster] = zip(positions, scores.tolist(), strict=True)
@@ -55,14 +57,17 @@ def choose_typical(candidates: Candidates, rows: int, neighbours: int, sizes: In
 
 def _turns(available: Int64, former: Int64, sizes: Int64, rows: int) -> Iterator[int]:
     """Yield the cluster of each choice."""
-    order = np.lexsort((-sizes, former))
-    is_small = sizes[order] <= _SMALL_CLUSTER
+    keys = (-sizes, former)
+    order = np.lexsort(keys)
+    ordered = sizes[order]
+    is_small = ordered <= _SMALL_CLUSTER
     left = rows
     for group in (order[~is_small], order[is_small]):
         turn = 0
         while left:
             has_row = available[group] > turn
-            has_more = group[has_row][:left]
+            groups = group[has_row]
+            has_more = groups[:left]
             if not len(has_more):
                 break
             yield from has_more.tolist()
@@ -83,13 +88,15 @@ def _most_typical(values: Matrix, most: int, neighbours: int) -> tuple[Int64, Fl
     scores = np.empty(most)
     stale = np.arange(len(values))
     for number in range(most):
-        count = min(neighbours, left // 2)
+        half = left // 2
+        count = min(neighbours, half)
         if count != used:
             # of a small cluster each choice changes how many neighbours count
             stale = np.flatnonzero(typicality > -np.inf)
             used = count
         typicality[stale], reach[stale] = _typicality(distances[stale], count)
-        best = int(np.argmax(typicality))
+        place = np.argmax(typicality)
+        best = int(place)
         offsets[number] = best
         scores[number] = typicality[best]
         # only rows that had it for a neighbour need to be looked at again: some 20 of thousands
@@ -97,7 +104,8 @@ def _most_typical(values: Matrix, most: int, neighbours: int) -> tuple[Int64, Fl
         distances[:, best] = np.inf
         typicality[best] = -np.inf
         is_left = typicality > -np.inf
-        stale = np.flatnonzero(was_near & is_left)
+        is_stale = was_near & is_left
+        stale = np.flatnonzero(is_stale)
         left -= 1
     return offsets, scores
 

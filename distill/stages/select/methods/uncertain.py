@@ -36,7 +36,8 @@ def uncertainty(
     if exclusive:
         if not isinstance(labels, DenseLabels):
             known = probabilities.sum(axis=1, keepdims=True)
-            parts = [probabilities, 1.0 - known]
+            unknown = 1.0 - known
+            parts = [probabilities, unknown]
             probabilities = np.concatenate(parts, axis=1)
         return _sums(_surprise(probabilities))
     return _sums(_surprise(probabilities) + _surprise(1.0 - probabilities))
@@ -61,7 +62,8 @@ def _margin(probabilities: Float64, *, exclusive: bool) -> Float64:
     if probabilities.shape[1] < 2:
         # a set that keeps the likeliest class alone: the second may have all of the rest
         rest = 1.0 - probabilities[:, 0]
-        return np.minimum(1.0, 2.0 * rest)
+        doubled = 2.0 * rest
+        return np.minimum(1.0, doubled)
     likeliest = np.sort(probabilities, axis=1)[:, -2:]
     gap: Float64 = likeliest[:, 1] - likeliest[:, 0]
     return 1.0 - gap
