@@ -59,11 +59,9 @@ class StepSpent:
         seconds: Counter[tuple[float, float]] = Counter()
         for each in (*self.held, *other.held):
             seconds[each.cpus, each.gpus] += each.seconds  # type: ignore[assignment]
+        held = tuple(Held(cpus, gpus, total) for (cpus, gpus), total in seconds.items())
         return StepSpent(
-            tuple(Held(cpus, gpus, total) for (cpus, gpus), total in seconds.items()),
-            self.rows + other.rows,
-            self.fragments + other.fragments,
-            self.bytes + other.bytes,
+            held, self.rows + other.rows, self.fragments + other.fragments, self.bytes + other.bytes
         )
 
     def times(self, share: float) -> StepSpent:

@@ -174,11 +174,7 @@ def _logistic(value: float) -> float:
     return 0.5 * (1 + math.tanh(value / 2))
 
 
-TITLES = {
-    LOSS: "loss threshold",
-    LIRA_ONLINE: "LiRA (online)",
-    LIRA_OFFLINE: "LiRA (offline)",
-}
+TITLES = {LOSS: "loss threshold", LIRA_ONLINE: "LiRA (online)", LIRA_OFFLINE: "LiRA (offline)"}
 
 
 def subject_sentence(audit: AuditResult, subject: SubjectResult) -> str:

@@ -41,8 +41,7 @@ def share_interval(
 ) -> Interval:
     """Return Wilson's interval of `count` of `rows`; (0, 1) of no rows.
 
-    `corrected` for continuity it is never narrower than it should be, whatever the share.
-    """
+    `corrected` for continuity it is never narrower than it should be, whatever the share."""
     if rows <= 0:
         return 0.0, 1.0
     return wilson(count / rows, rows, z_of(level), corrected=corrected)
@@ -59,10 +58,7 @@ def wilson(share: float, rows: float, z: float, *, corrected: bool = False) -> I
         low = (middle - half) / (1 + spread)
         high = (middle + half) / (1 + spread)
         return max(0.0, low), min(1.0, high)
-    return (
-        _corrected_low(share, rows, z),
-        1 - _corrected_low(1 - share, rows, z),
-    )
+    return (_corrected_low(share, rows, z), 1 - _corrected_low(1 - share, rows, z))
 
 
 def _corrected_low(share: float, rows: float, z: float) -> float:
@@ -104,8 +100,7 @@ def difference_interval(
 
     `corrected` it is made of the corrected intervals of both (MOVER, Zou & Donner 2008) and never
     narrower than it should be: of no discordant rows a bound at 95% confidence by Agresti and Min
-    is false in up to 13% of sets.
-    """
+    is false in up to 13% of sets."""
     if rows <= 0:
         return -1.0, 1.0
     if corrected:

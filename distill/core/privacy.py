@@ -51,8 +51,7 @@ class PrivacyStatement:
         """Refuse a statement that promises nothing.
 
         Raises:
-            InputError: ε is negative or no number, or δ is not in [0, 1).
-        """
+            InputError: ε is negative or no number, or δ is not in [0, 1)."""
         if math.isnan(self.epsilon) or self.epsilon < 0:
             raise InputError(
                 f"A privacy statement needs an epsilon of 0 or more: {self.epsilon!r}."

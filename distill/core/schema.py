@@ -130,8 +130,7 @@ def columns_sha256(table: pa.Table) -> str:
 
     Of each column in order: its name and a zero byte; one byte a row, 1 where it is valid; then of
     the valid rows the values as they stand, little-endian. Of strings and lists all lengths
-    (int64), then all bytes (UTF-8), or the items as a column.
-    """
+    (int64), then all bytes (UTF-8), or the items as a column."""
     # over values and not over the file, which an upgrade of the library, chunks and formats change
     total = hashlib.sha256()
     for name in table.column_names:

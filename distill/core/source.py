@@ -138,11 +138,8 @@ def _exits_raised() -> Iterator[None]:
 
 def own_lines(error: BaseException) -> str:
     """Return the traceback of a user's error without distill's own frames."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_OURS)
-    ]
+    traced = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in traced if not frame.filename.startswith(_OURS)]
     lines = traceback.format_list(frames) + traceback.format_exception_only(type(error), error)
     text = "".join(lines)
     return text.rstrip()

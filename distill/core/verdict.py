@@ -115,8 +115,7 @@ def what_terms_add(evaluation: Evaluation) -> list[str]:
     seed by seed; none where fewer than three seeds are shared.
 
     A sweep may have changed their terms and seeds alone; how the job trains each of them is not
-    compared.
-    """
+    compared."""
     students = [group for group in evaluation.students if not group.trained_otherwise]
     sentences = []
     for longer in students:

@@ -178,17 +178,16 @@ class Job(Table):
 
     def _shared_pools(self, student: Student) -> tuple[str, ...]:
         """The pools that all label sets of a student cover, but those that judge or stop it."""
+        terms = student.terms
         covered = [
-            set(self.labels[term.label_set].over)
-            for term in student.terms
-            if term.label_set in self.labels
+            set(self.labels[term.label_set].over) for term in terms if term.label_set in self.labels
         ]
         seen = student.features
         if covered and seen is not None and seen.label_set in self.labels:
             covered.append(set(self.labels[seen.label_set].over))
         if not covered:
             # of a student without label sets: where its targets stand
-            shared = {str(term.pool) for term in student.terms}
+            shared = {str(term.pool) for term in terms}
         else:
             shared = set.intersection(*covered)
             if self.audit:

@@ -88,8 +88,7 @@ def resolve_sweeps(
     specification once. `complete` fills in what a variant leaves to the job, which may depend on
     what was swept.
 
-    Raises ValueError for a path that does not fit its student.
-    """
+    Raises ValueError for a path that does not fit its student."""
     variants: list[Variant] = []
     for name, student in students.items():
         own = {sweep_name: sweep for sweep_name, sweep in sweeps.items() if name in sweep.students}

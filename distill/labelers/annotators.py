@@ -144,14 +144,13 @@ def count_pairs(votes_MB: Votes, known: Annotators) -> PairCounts:
         first_B = votes_MB[one][both]
         second_B = votes_MB[other][both]
         wrong_alike_B = (first_B == second_B) & (first_B != truth_B)
-        parts.append(
-            (
-                np.bincount(truth_B, minlength=classes),
-                _table(truth_B, first_B, classes),
-                _table(truth_B, second_B, classes),
-                wrong_alike_B.sum(),
-            )
+        tables = (
+            np.bincount(truth_B, minlength=classes),
+            _table(truth_B, first_B, classes),
+            _table(truth_B, second_B, classes),
+            wrong_alike_B.sum(),
         )
+        parts.append(tables)
     stacked = [np.asarray(np.stack(each), np.float64) for each in zip(*parts, strict=True)]
     return PairCounts(*stacked)
 
@@ -165,8 +164,7 @@ def suspicious_pair(counts: PairCounts, parties: int) -> tuple[int, int, float] 
     """Return the pair of parties that is wrong in the same way most beyond what it would be if each
     erred by itself, with how many times as often; None where chance explains all pairs.
 
-    One pair: where it weighs twice, what the others are taken to get wrong is not to be trusted.
-    """
+    One pair: where it weighs twice, what the others are taken to get wrong is not to be trusted."""
     rows_PC = np.maximum(counts.of_class, 1)
     wrong_CC = 1 - np.eye(counts.of_class.shape[1])
     chance_PCC = counts.first * counts.second / rows_PC[:, :, None] * wrong_CC

@@ -6,7 +6,6 @@ table                             by the names of its columns, as the classes ar
 masked numbers, nulls of a table  NaN, so that the row is rejected when it is encoded
 text, complex numbers, objects    ValueError: a cast would make numbers that nobody meant
 probabilities, where declared     log p; of independent outputs log p − log (1 − p)
-
 """
 
 from __future__ import annotations
@@ -109,9 +108,8 @@ def logits_of(probabilities: Array, *, exclusive: bool) -> Array:
         first = np.argmax(is_wrong)
         row = int(first)
         due = "that sum to 1" if exclusive else "in 0..1"
-        raise ValueError(
-            f"row {row} of the answer has no probabilities {due}: {_shown(probabilities[row])}"
-        )
+        shown = _shown(probabilities[row])
+        raise ValueError(f"row {row} of the answer has no probabilities {due}: {shown}")
     positive = np.maximum(probabilities, _LEAST)
     log_p = np.log(positive)
     if exclusive:  # the softmax of log p is p

@@ -44,16 +44,14 @@ class Labeler(Protocol):
     three is called with the same batches, never by two threads at once, and must not depend on
     their order. While one works, the next rows may be in the one before it; so what `prepare`
     returns, and what `label` hands to `finish`, must stay as it is when they are called again: new
-    arrays.
-    """
+    arrays."""
 
     def label(self, features: Any) -> Matrix | Predictions:
         """Label B rows: (B, width) float32, logits of each class in the contract's order, or
         values. Row i answers row i.
 
         `features` is (B, F) float32 for vectors, (B, H, W, C) uint8 for images, (B,) of str for
-        text; or what `prepare` returned.
-        """
+        text; or what `prepare` returned."""
 
 
 def predict(labeler: Labeler, features: Inputs, width: int) -> Predictions:
@@ -104,8 +102,7 @@ def checked_predictions(labeler: Labeler, raw: object, rows: int, width: int) ->
     """Return a labeler's result as outputs (rows, width); (rows,) stands for (rows, 1). Raises
     ValueError for any other shape.
 
-    Never reshaped otherwise: a transposed result has as many numbers.
-    """
+    Never reshaped otherwise: a transposed result has as many numbers."""
     predictions = as_predictions(raw)
     # what float32 cannot hold becomes infinite, and its row is rejected when it is encoded
     with np.errstate(over="ignore"):
@@ -136,8 +133,7 @@ def probabilities_of(outputs: Double, meaning: Outputs) -> Double:
         return outputs
     if not meaning.exclusive:
         # as a tangent, which overflows nowhere
-        half = 0.5 * outputs
-        tangent = np.tanh(half)
+        tangent = np.tanh(0.5 * outputs)
         yes: Double = 0.5 * (1.0 + tangent)
         return yes
     # less the largest, so that no exponential overflows
@@ -149,8 +145,7 @@ def probabilities_of(outputs: Double, meaning: Outputs) -> Double:
 def log_sum_exp(values: Double, axis: int) -> Double:
     """log Σ exp over an axis."""
     largest = values.max(axis=axis, keepdims=True)
-    shifted = values - largest
-    odds = np.exp(shifted)
+    odds = np.exp(values - largest)
     total = odds.sum(axis=axis)
     log_total: Double = np.log(total) + largest.squeeze(axis)
     return log_total

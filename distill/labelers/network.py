@@ -167,9 +167,6 @@ def _require_trained_revision(record: ModelRecord, plan: NetworkPlan, key: str) 
 
 def _classes(plan: NetworkPlan) -> str:
     """Name the user's classes and their files, for people."""
-    named = [
-        f"{model.name} in {plan.code[key].path}"
-        for key, model in plan.own.items()
-        if key in plan.code
-    ]
+    own = plan.own.items()
+    named = [f"{model.name} in {plan.code[key].path}" for key, model in own if key in plan.code]
     return ", ".join(named)

@@ -30,8 +30,7 @@ class Answering:
         codes[~is_answered] = UNSURE
         # of a mechanism that answers all, `most` are all: each of these rows was allowed
         answered_so_far = np.cumsum(is_answered)
-        answered_before = answered_so_far - is_answered
-        is_beyond = answered_before >= most
+        is_beyond = answered_so_far - is_answered >= most
         codes[is_beyond] = EXHAUSTED
         asked = votes[~is_beyond]
         is_counted = is_answered & ~is_beyond

@@ -140,9 +140,8 @@ class StudentLabeler(ModelLabelerKind):
         self._require_head(folder, record, head)
         code = _sources(record, runtime)
         network = network_of_tensors(record, export.tensors(), code)
-        return NetworkLabeler(
-            network, head=head, device=runtime.device, precision=runtime.precision
-        )
+        device = runtime.device
+        return NetworkLabeler(network, head=head, device=device, precision=runtime.precision)
 
     def _require_head(self, folder: str, record: ModelRecord, head: str) -> None:
         """Refuse a model without that head, or with other outputs of it. Raises LabelerError."""

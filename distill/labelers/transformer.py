@@ -124,9 +124,8 @@ def require_whole(loading: Mapping[str, Any], folder: Path) -> None:
     loading. Raises LabelerError."""
     missing = sorted(map(str, loading["missing_keys"]))
     # of each its name, its shape in the file and in the model
-    mismatched = sorted(
-        f"{name} of {list(one)}, not {list(two)}" for name, one, two in loading["mismatched_keys"]
-    )
+    mismatches = loading["mismatched_keys"]
+    mismatched = sorted(f"{name} of {list(one)}, not {list(two)}" for name, one, two in mismatches)
     if not missing and not mismatched:
         return
     problems = []

@@ -181,8 +181,7 @@ def write_fragment(
     another attempt's.
 
     `labels` has `intent.rows` rows under `label_schema(contract)`. `work` is asked what it took
-    when the data is written. Raises StorageError.
-    """
+    when the data is written. Raises StorageError."""
     # A key of its own, so that an attempt which was given up and still runs overwrites nothing.
     attempt = uuid.uuid4().hex
     note = AttemptNote(intent, provenance, len(rejects), columns_sha256(labels))

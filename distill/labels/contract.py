@@ -182,8 +182,7 @@ class StoredContract:
 def read_contract(folder: Storage) -> StoredContract | None:
     """Read the contract of the label set in `folder`; None before the set was begun.
 
-    Raises StorageError where it, or its class names, are lost or damaged.
-    """
+    Raises StorageError where it, or its class names, are lost or damaged."""
     content = folder.read_or_none(CONTRACT)
     if content is None:
         return None

@@ -108,8 +108,7 @@ def encode(
     """Turn outputs (B, width) into columns; rows that are not `labelled` become null.
 
     `disagreement` (B,) says how far members disagree, where the contract has it; `views` are the
-    outputs of each view, (B, width) each.
-    """
+    outputs of each view, (B, width) each."""
     columns = _encode_outputs(outputs, labelled, contract)
     for view, seen in enumerate(views, 1):
         of_one = _encode_outputs(seen, labelled, contract)

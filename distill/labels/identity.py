@@ -16,6 +16,5 @@ def label_set_folder(root: Storage, name: str, version: int, pool: str) -> Stora
 def label_set_digest(contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
     """Return the identity of a label set, in hex: contract, inventory and fragment_rows.
 
-    Nothing of students, evaluation or budget enters it: none of them may orphan labels.
-    """
+    Nothing of students, evaluation or budget enters it: none of them may orphan labels."""
     return digest([contract.digest, inventory.digest, fragment_rows])

@@ -93,8 +93,7 @@ class LabelSet:
     def require_one_origin(self) -> None:
         """Refuse labels made on more than one kind of device or libraries.
 
-        This is what `deterministic = "strict"` asks for. Raises ContractError.
-        """
+        This is what `deterministic = "strict"` asks for. Raises ContractError."""
         made_on = self.entries.made_on
         if len(made_on) > 1:
             raise ContractError(
@@ -106,8 +105,7 @@ class LabelSet:
     def require_complete(self, inventory: Inventory) -> None:
         """Refuse a set that does not cover each row of the pool exactly once.
 
-        Raises ContractError.
-        """
+        Raises ContractError."""
         entries = self.entries
         covered = covered_rows(entries, inventory)
         if covered < 0:

@@ -50,8 +50,7 @@ Result = TypeVar("Result")
 def hold_lease(folder: Storage, what: str, key: str = LEASE) -> Iterator[None]:
     """Hold the lease of what lies in `folder`; `what` names it in messages.
 
-    Raises BusyError where somebody else holds it.
-    """
+    Raises BusyError where somebody else holds it."""
     lease = _Lease(folder, what, _this_process(), key)
     lease.take()
     over = threading.Event()

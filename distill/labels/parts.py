@@ -68,8 +68,7 @@ class Part:
 def parse_part(text: str, environment: Mapping[str, str] = os.environ) -> Part:
     """Read `3/64`, `auto` (number and count are the scheduler's) or `auto/64` (the number is).
 
-    Raises JobError.
-    """
+    Raises JobError."""
     if text == "auto":
         return _from_environment(text, None, environment)
     match = _GIVEN.fullmatch(text)

@@ -118,8 +118,7 @@ def find_misplaced(
 def covered_rows(entries: Manifest, inventory: Inventory) -> int:
     """Count the rows that entries cover, each once.
 
-    −1 where an entry is of rows that the inventory does not list, or two overlap.
-    """
+    −1 where an entry is of rows that the inventory does not list, or two overlap."""
     shard = entries.column("shard")
     start = entries.column("start")
     rows = entries.column("rows")

@@ -41,8 +41,7 @@ def to_gaps(below: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     differences of codes (B, k).
 
     (By float16, which is cast number by number, and with the differences taken row by row: three
-    times as long.)
-    """
+    times as long.)"""
     # what lies below 2 has the steps of 2 to 4, so it is moved there and back
     linear = below < 2
     moved = below + linear * np.float32(2)

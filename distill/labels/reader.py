@@ -85,8 +85,7 @@ class StoredLabels:
         `topk`: `index` (int64) and `log_prob` (float32) at one of the declared temperatures; it may
         be left out where one is declared. `dense`: `logits`; `value`: `value`, both float32. Of an
         ensemble: `disagreement` too, one float32. Raises ContractError for another temperature,
-        StorageError for lost or damaged data.
-        """
+        StorageError for lost or damaged data."""
         contract = self.contract
         if temperature is None and len(contract.temperatures) == 1:
             temperature = contract.temperatures[0]
@@ -108,8 +107,7 @@ def open_labels(path: str | os.PathLike[str], *, partial: bool = False) -> Store
     """Open the label set in the folder `labels/<name>/v<N>/<pool>` below a root, a path or a URI.
 
     Raises ContractError where nothing is labelled there, or where rows are missing and not
-    `partial`; StorageError for damage.
-    """
+    `partial`; StorageError for damage."""
     parts = os.fspath(path).rstrip("/").split("/")
     if len(parts) < _LEVELS or not parts[-2].removeprefix("v").isdigit():
         raise ContractError(

@@ -31,8 +31,7 @@ def find_lost(state: LabelSetState) -> tuple[LabelSetState, list[ManifestEntry]]
 
     Returns them and the state in which they are lost, which also knows of which fragments other
     data is `written`. One LIST of data; where any are lost and commits were not looked for, one of
-    these too.
-    """
+    these too."""
     lost, written = _held_against_listing(state.labels)
     if lost and not state.commits_listed:
         # a mend may be committed that no segment has
@@ -99,8 +98,7 @@ def other_attempts(labels: LabelSet) -> Iterator[tuple[str, int]]:
     """Find data and rejects of attempts that lost, or that were mended: keys and sizes in bytes.
 
     `labels` must have been read with all commits. Of a lost fragment nothing is found: what lies
-    there may be the data of a mend that is not committed yet.
-    """
+    there may be the data of a mend that is not committed yet."""
     lost = {entry.fragment for entry in lost_entries(labels)}
     for kind in ("data", "rejects"):
         for attempt in list_other_attempts(labels.folder.folder(kind), labels.entries):

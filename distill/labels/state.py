@@ -62,8 +62,7 @@ def read_label_set(
 ) -> LabelSet:
     """Read a label set, of the live shards of `inventory` alone where that is given.
 
-    Raises ContractError for commits of another label set, StorageError for damaged ones.
-    """
+    Raises ContractError for commits of another label set, StorageError for damaged ones."""
     return read_state(folder, name, version, inventory).labels
 
 
@@ -78,8 +77,7 @@ def read_state(
     """Read the manifest, then the commits that it lacks, if it does not cover the `inventory`.
 
     With `mending`, damaged commits are `unreadable`; without, they raise StorageError. Raises
-    ContractError for commits of another label set.
-    """
+    ContractError for commits of another label set."""
     manifest = folder.folder("manifest")
     segments = read_segments(manifest)
     # Not the shards that another driver has listed since: the caller knows nothing of their rows.

@@ -84,8 +84,7 @@ def choose_takeover(
 
     `leases` are those of other drivers that live, each with `in_work` fragments that are not worth
     taking. Among offers of about one size, one is drawn: drivers that look at the same moment
-    should not all choose the same.
-    """
+    should not all choose the same."""
     if not len(left):
         return None
     holder = holders(left, leases)

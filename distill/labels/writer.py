@@ -39,8 +39,7 @@ class LabelWriter:
     def begin(self, contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
         """Store the contract, or refuse another one. Returns the label-set digest.
 
-        Raises ContractError.
-        """
+        Raises ContractError."""
         digest = label_set_digest(contract, inventory, fragment_rows)
         labels = self._labels
         if labels.stored is None:

@@ -47,8 +47,7 @@ def commit_written(
     """Commit what an earlier attempt wrote of a fragment, if it is whole: one LIST and one GET.
 
     With `same_origin` only what was made on the same device and libraries. Returns the commit that
-    won; None where nothing fits. Raises StorageError where the store fails.
-    """
+    won; None where nothing fits. Raises StorageError where the store fails."""
     for attempt in _attempts(folder, intent, contract):
         key = data_key(intent.fragment, attempt, contract.format)
         content = folder.read_or_none(key)

@@ -19,13 +19,8 @@ def calibration_folder(workspace: Workspace, name: str, contract: Contract) -> S
     pool = workspace.pool(on)
     tables = workspace.tables
     outputs = tables.pool_outputs(on)
-    identity = [
-        contract.digest,
-        pool.inventory.content,
-        pool.spec.target,
-        asdict(outputs),
-        tables.fragment_rows,
-    ]
+    content = pool.inventory.content
+    identity = [contract.digest, content, pool.spec.target, asdict(outputs), tables.fragment_rows]
     return workspace.root_of(f"labels.{name}").folder("calibrations", name, digest(identity)[:16])
 
 

@@ -43,11 +43,8 @@ def pool_groups(student: Student) -> list[PoolGroup]:
 
 def group_dataset(workspace: Workspace, student: Student, group: PoolGroup) -> Dataset:
     """Return the rows of one group, with what each of its terms learns, by the term's number."""
-    terms = {
-        str(number): term
-        for number, term in enumerate(student.terms)
-        if pools_of(student, term) == group
-    }
+    numbered = enumerate(student.terms)
+    terms = {str(number): term for number, term in numbered if pools_of(student, term) == group}
     pools = [workspace.pool(name) for name in group]
     dataset = dataset_of(workspace, student, pools, terms)
     limits = [student.rows.get(name) for name in group]

@@ -115,6 +115,7 @@ def _label_set_results(workspace: Workspace) -> tuple[LabelSetResult, ...]:
     for name, spec in workspace.tables.labels.items():
         for pool in spec.over:
             entries = workspace.label_set(name, pool).entries
+            size_bytes = entries.size_bytes
             results.append(
                 LabelSetResult(
                     name,
@@ -123,7 +124,7 @@ def _label_set_results(workspace: Workspace) -> tuple[LabelSetResult, ...]:
                     entries.rows,
                     entries.rejected,
                     len(entries),
-                    entries.size_bytes,
+                    size_bytes,
                 )
             )
     return tuple(results)

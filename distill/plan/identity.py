@@ -145,9 +145,8 @@ def _group_pins(workspace: Workspace, student: Student) -> dict[str, str]:
             name = term.row_weight.labels
             pools = student.on if term.label_set else (str(term.pool),)
             for pool in pools:
-                pins[f"groups labels.{name} over {pool}"] = workspace.label_set(
-                    name, pool
-                ).label_hash
+                labels = workspace.label_set(name, pool)
+                pins[f"groups labels.{name} over {pool}"] = labels.label_hash
     return pins
 
 
@@ -268,17 +267,9 @@ def _stopped_by(
     loss_text = None
     if isinstance(term.loss, CustomLoss):
         loss_text = tables.custom_source(term.loss, "early_stop.loss").whole_text
-    measured = [
-        _plain_term(term),
-        loss_text,
-        asdict(tables.term_outputs(term)),
-        pool.features.model_dump(mode="json"),
-    ]
-    stopping = {
-        "patience": stop.patience,
-        "least": stop.least,
-        "every_epochs": stop.every_epochs,
-    }
+    plain = pool.features.model_dump(mode="json")
+    measured = [_plain_term(term), loss_text, asdict(tables.term_outputs(term)), plain]
+    stopping = {"patience": stop.patience, "least": stop.least, "every_epochs": stop.every_epochs}
     return [
         {
             "early_stop": stopping,

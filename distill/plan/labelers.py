@@ -58,9 +58,8 @@ def prepare_uncalibrated(workspace: Workspace, name: str) -> tuple[Recipe, Contr
     """The same, of the labeler as it came. Raises ContractError where its fit is not done."""
     tables = workspace.tables
     labels = tables.labels[name]
-    members = {
-        where: _member(workspace, name, table, where) for where, table in labels.members(name)
-    }
+    listed = labels.members(name)
+    members = {where: _member(workspace, name, table, where) for where, table in listed}
     if isinstance(labels.labeler, Ensemble):
         spec = labels.labeler
         labeler = _ensemble(spec, members)
@@ -107,12 +106,9 @@ def _member(workspace: Workspace, name: str, table: MemberTable, where: str) -> 
     answers = tables.labeler_answers(table, where)
     features = tables.pools[labels.over[0]].features
     columns = features.columns if isinstance(features, VectorFeatures) else ()
+    width = labeler.width
     recipe = replace(
-        labeler.recipe,
-        outputs=labeler.outputs,
-        width=labeler.width,
-        answers=answers,
-        columns=columns,
+        labeler.recipe, outputs=labeler.outputs, width=width, answers=answers, columns=columns
     )
     return replace(labeler, recipe=recipe, answers=answers)
 
@@ -134,12 +130,7 @@ def _taught(workspace: Workspace, table: Taught, precision: str) -> _Labeler:
     code = workspace.tables.student_code(variant.spec, f"students.{variant.student}")
     uri = folder.uri
     recipe = Recipe(
-        form="network",
-        folder=uri,
-        record=record,
-        code=code,
-        head=table.head,
-        precision=precision,
+        form="network", folder=uri, record=record, code=code, head=table.head, precision=precision
     )
     revision = digest([record.sha256, table.head])
     shown = f"student:{table.student}.{table.head}"
@@ -151,9 +142,8 @@ def _pate(workspace: Workspace, table: Pate, precision: str) -> _Labeler:
     # undeclared: its answers are counts, of which labels are made later
     recipe = replace(fitted.recipe, form="teachers")
     plain = table.model_dump(mode="json", exclude={"kind", "fit"}, exclude_defaults=True)
-    return replace(
-        fitted, recipe=recipe, name=f"pate:{table.fit}", revision=digest([fitted.revision, plain])
-    )
+    revision = digest([fitted.revision, plain])
+    return replace(fitted, recipe=recipe, name=f"pate:{table.fit}", revision=revision)
 
 
 def _structured(workspace: Workspace, table: Structured, where: str) -> _Labeler:

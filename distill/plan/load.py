@@ -17,8 +17,7 @@ def load_job(path: str | Path, *, root: str | None = None) -> Job:
     """Read, resolve and check the job file at `path`. `root` replaces the file's own.
 
     From now on this process reaches stores by the job's `[storage]`. Raises JobError, with every
-    problem found.
-    """
+    problem found."""
     job = read_job(path, root=root)
     options = job.storage.options()
     use_settings(options)

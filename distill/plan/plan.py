@@ -63,13 +63,7 @@ from distill.plan.steps import (
 )
 from distill.plan.structure_steps import DriftStep, LookStep, StructureStep
 from distill.plan.structures import drift_steps, look_step, structure_step
-from distill.plan.teachers import (
-    GatherStep,
-    SplitStep,
-    gather_step,
-    split_step,
-    teacher_steps,
-)
+from distill.plan.teachers import GatherStep, SplitStep, gather_step, split_step, teacher_steps
 from distill.plan.training import TrainingPlan, plan_fit, plan_student
 from distill.plan.workspace import Workspace
 from distill.pools.file_stats import ReadFileStats
@@ -219,8 +213,7 @@ class Plan:
     def labels(self, name: str, *, mending: bool = False) -> LabelStep:
         """Return the labelling `labels.<name>`, calibrated, what is stored of it read anew.
 
-        With `mending`, damaged commits are no error. Raises ContractError, PoolError.
-        """
+        With `mending`, damaged commits are no error. Raises ContractError, PoolError."""
         label_tables = self.tables.labels
         over = label_tables[name].over
         step = label_step(self.workspace, name, over, mending=mending)

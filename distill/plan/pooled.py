@@ -31,7 +31,5 @@ def pooled_folder(workspace: Workspace, name: str, values: GroupedVotes) -> Stor
 
 def pooled_revision(values: GroupedVotes) -> list[object]:
     """Return what decides the means, plain as JSON."""
-    return [
-        [each.contract.digest, [labels.label_hash for labels in each.sets]]
-        for each in (values.votes, values.groups)
-    ]
+    both = (values.votes, values.groups)
+    return [[each.contract.digest, [labels.label_hash for labels in each.sets]] for each in both]

@@ -112,10 +112,9 @@ def _label_sets(student: Student) -> list[str]:
     if student.features is not None:
         seen = student.features
         names.append(seen.label_set)
+    terms = student.terms
     names += [
-        term.row_weight.labels
-        for term in student.terms
-        if isinstance(term.row_weight, ClusterBalance)
+        term.row_weight.labels for term in terms if isinstance(term.row_weight, ClusterBalance)
     ]
     stop = student.early_stop
     if stop is not None and stop.label_set:

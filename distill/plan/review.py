@@ -118,9 +118,10 @@ def reviewed_labels(tables: JobTables, review: Review) -> list[str]:
     over its pool that say no structure's clusters."""
     if review.labels:
         return list(review.labels)
+    label_tables = tables.labels.items()
     return [
         name
-        for name, labels in tables.labels.items()
+        for name, labels in label_tables
         if review.over in labels.over and is_reviewable(tables, name)
     ]
 

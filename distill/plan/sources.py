@@ -51,8 +51,7 @@ class JobSources(JobNames):
     def descriptions(self, fit: str) -> tuple[tuple[str, ...], list[list[str]]]:
         """Read class names and their attributes, as text cells, of an ESZSL fit's file.
 
-        Raises JobError.
-        """
+        Raises JobError."""
         table = self.fit[fit]
         model = table.model
         assert isinstance(model, Eszsl)

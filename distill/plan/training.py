@@ -194,10 +194,8 @@ def _training_plan(workspace: Workspace, subject: _Subject) -> TrainingPlan:
     bare = [group_dataset(workspace, student, group) for group in groups]
     datasets = tuple(replaying(replace(each, augment=augment)) for each in bare)
     widths = head_widths(workspace, student, subject.key)
-    terms = tuple(
-        _term_plan(workspace, subject, number, groups, widths)
-        for number in range(len(student.terms))
-    )
+    numbers = range(len(student.terms))
+    terms = tuple(_term_plan(workspace, subject, number, groups, widths) for number in numbers)
     held_out = _held_out_plan(workspace, student, subject.heads)
     return TrainingPlan(
         key=subject.key,
@@ -225,10 +223,7 @@ def _network_plan(subject: _Subject, in_features: int, widths: Mapping[str, int]
 
 
 def _description(
-    workspace: Workspace,
-    subject: _Subject,
-    terms: Sequence[TermPlan],
-    held_out: HeldOutPlan | None,
+    workspace: Workspace, subject: _Subject, terms: Sequence[TermPlan], held_out: HeldOutPlan | None
 ) -> dict[str, Any]:
     """What a person wants to know of the training; kept in the model's record."""
     description: dict[str, Any] = {

@@ -75,8 +75,7 @@ class Workspace:
     def pool(self, name: str, *, read: ReadFileStats = read_file_stats) -> OpenPool:
         """List a pool, once, and hold the list against its inventory; `read` reads new files.
 
-        Raises PoolError.
-        """
+        Raises PoolError."""
         if name not in self._pools:
             tables = self.tables
             spec = tables.pools[name]

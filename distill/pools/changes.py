@@ -47,8 +47,7 @@ def find_changes(known: Mapping[str, tuple[int, str]], found: Sequence[ObjectMet
 def refuse_changes(pool: str, files: Storage, spec: Pool, changes: Changes) -> None:
     """Refuse files that changed or vanished, or warn where the job says what becomes of them.
 
-    Raises PoolError.
-    """
+    Raises PoolError."""
     by_event = {"changed": [entry.key for entry in changes.changed], "vanished": changes.vanished}
     for event, keys in by_event.items():
         if not keys:

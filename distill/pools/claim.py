@@ -29,8 +29,7 @@ def maker(folder: Path, made_by: str, where: str) -> Any:
 def claim_folder(files: Storage, where: str, made_by: str, what: str = "pool") -> None:
     """Mark a folder as one that `made_by` fills, unless it is marked so.
 
-    Raises JobError for one that holds files which no making of ours began to write.
-    """
+    Raises JobError for one that holds files which no making of ours began to write."""
     if files.read_or_none(MAKING_MARKER) is not None:
         return
     others = _visible_keys(files)

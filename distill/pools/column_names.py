@@ -63,11 +63,8 @@ def tell_path_columns(
     told: set[str] = set()
     for key, name in shared[::step]:
         in_path_too = path_columns(key)[name]
-        others = [
-            value
-            for value in _first_values(files, key, footers[key], name, format)
-            if not _is_same(value, in_path_too)
-        ]
+        firsts = _first_values(files, key, footers[key], name, format)
+        others = [value for value in firsts if not _is_same(value, in_path_too)]
         if others and name not in told:
             told.add(name)
             what = (

@@ -54,8 +54,7 @@ def decode_features(table: pa.Table, features: Features, width: int) -> Rows:
     """Decode what `features` says of the rows of `table`, for a model that takes `width` numbers.
 
     Rows of another width or size, with nulls, NaN, infinity or damage are rejected. Raises
-    PoolError for a column of a type that cannot hold them.
-    """
+    PoolError for a column of a type that cannot hold them."""
     if isinstance(features, ImageFeatures):
         images, rejected = decode_images(table[features.column], features)
         return Rows(images, rejected)
@@ -105,15 +104,13 @@ def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int
     """Return how many numbers a row has once it is a matrix (a text has 1, itself).
 
     For a list of any length, as many as most of the rows `first` have that have any. Raises
-    PoolError.
-    """
-    name = features.column
+    PoolError."""
     if isinstance(features, ImageFeatures):
-        field = schema.field(name)
+        field = schema.field(features.column)
         check_images(field, features)
         return math.prod(features.shape)
     if isinstance(features, TextFeatures):
-        field = schema.field(name)
+        field = schema.field(features.column)
         check_text(field)
         return 1
     for column in features.columns:

@@ -37,8 +37,7 @@ def image_content(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.
 def flat_images(column: pa.ChunkedArray, features: ImageFeatures) -> tuple[pa.ChunkedArray, Mask]:
     """Return lists of lists as one list of bytes a row, and which rows have another shape.
 
-    Their levels are height, width and channels; a grey image may leave out the last.
-    """
+    Their levels are height, width and channels; a grey image may leave out the last."""
     lists, shapes = flat_lists(one_array(column))
     shape: tuple[int, ...] = features.shape
     if shapes.shape[1] == 2 and shape[2] == 1:

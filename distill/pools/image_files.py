@@ -183,10 +183,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _fitted(
-    image: Image.Image,
-    placement: Placement,
-    shape: tuple[int, int, int],
-    preprocess: Preprocess,
+    image: Image.Image, placement: Placement, shape: tuple[int, int, int], preprocess: Preprocess
 ) -> Image.Image:
     """Scale an image and cut the shape out of it."""
     from PIL import Image

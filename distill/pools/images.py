@@ -31,8 +31,7 @@ def check_images(field: pa.Field, features: ImageFeatures) -> None:
     """Refuse a column that holds no images of the declared shape, and encoded ones that cannot be
     decoded here.
 
-    Raises PoolError, MissingExtraError.
-    """
+    Raises PoolError, MissingExtraError."""
     kind = content_type(field.type)
     field = field.with_type(kind)
     if _is_encoded(field.type, features):

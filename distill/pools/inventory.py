@@ -200,8 +200,7 @@ class Inventory:
 def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
     """Read the inventory as it is stored; None before the first segment.
 
-    Raises StorageError where it is lost or damaged.
-    """
+    Raises StorageError where it is lost or damaged."""
     folder = root.folder("inventories", pool)
     tables: list[pa.Table] = []
     pins: dict[str, str] = {}

@@ -42,8 +42,7 @@ def value_width(kind: pa.DataType) -> int:
     """Return how many numbers one value of a type is; text counts as one, and so does the type of a
     column that is null throughout.
 
-    Raises PoolError for what holds no numbers.
-    """
+    Raises PoolError for what holds no numbers."""
     types = pa.types
     if types.is_fixed_size_list(kind):
         return int(kind.list_size) * value_width(kind.value_type)
@@ -163,13 +162,7 @@ def one_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _lists_of(
-    lists: pa.Array,
-    name: str,
-    width: int,
-    bad: Mask,
-    rejected: Rejected,
-    *,
-    sides: tuple[int, ...],
+    lists: pa.Array, name: str, width: int, bad: Mask, rejected: Rejected, *, sides: tuple[int, ...]
 ) -> tuple[pa.Array, Mask]:
     """One list of numbers a row, and which rows do not hold `width` of them; those that are not
     `bad` yet are rejected for it."""

@@ -85,9 +85,9 @@ class SavedFooters:
             log.warning("%s Its files are read again.", error)
             return {}
         schemas = [_schema(text) for text in body["schemas"]]
+        footers = body["footers"]
         return {
-            id: Footer(tuple(row_groups), schemas[number])
-            for id, row_groups, number in body["footers"]
+            id: Footer(tuple(row_groups), schemas[number]) for id, row_groups, number in footers
         }
 
 

@@ -62,8 +62,7 @@ def take_inventory(
     `only` those files count that its rounds name.
 
     Raises PoolError for a pool without files or rows, for files that cannot be read, and for those
-    that changed or vanished.
-    """
+    that changed or vanished."""
     scan = _Scan(root, pool, files, spec or Pool(path=files.uri), read)
     scan.only = only
     for attempt in range(_TRIES):

@@ -16,8 +16,7 @@ def shard_id(entry: ObjectMeta) -> str:
 def require_listed(files: Storage, key: str, listed: str) -> None:
     """Refuse a file that is no longer the one with the id `listed`; called after it was read.
 
-    Raises PoolError.
-    """
+    Raises PoolError."""
     try:
         entry = files.entry(key)
         now = shard_id(entry)

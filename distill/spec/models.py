@@ -21,8 +21,7 @@ Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=
 class Eszsl(FitModel):
     """Attribute-based zero-shot classifier in closed form (ESZSL, Romera-Paredes & Torr 2015) with
     calibrated stacking (Chao et al. 2016). Its constants are chosen by holding out seen classes as
-    if they were unseen.
-    """
+    if they were unseen."""
 
     kind: Literal["eszsl"]
     descriptions: str

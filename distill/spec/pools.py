@@ -143,8 +143,7 @@ class ImageFeatures(Table):
     by everything that distill trains.
 
     Transparency is dropped where there is no fourth channel. EXIF orientation is applied by
-    `preprocess` alone.
-    """
+    `preprocess` alone."""
 
     kind: Literal["image"]
     column: str

@@ -97,11 +97,7 @@ class AzureSettings(Table):
     def options(self) -> dict[str, Any]:
         """Return what `AzureBlobFileSystem` takes."""
         return given(
-            {
-                "account_name": self.account,
-                "account_host": self.endpoint,
-                "anon": self.anonymous,
-            }
+            {"account_name": self.account, "account_host": self.endpoint, "anon": self.anonymous}
         )
 
 
@@ -116,11 +112,8 @@ class StorageSettings(Table):
     def endpoints(self) -> tuple[tuple[str, str], ...]:
         """The addresses that were said, beside their schemes."""
         host = self.abfs.endpoint
-        addresses = {
-            "s3": self.s3.endpoint,
-            "gs": self.gs.endpoint,
-            "abfs": None if host is None else f"https://{host}",
-        }
+        address = None if host is None else f"https://{host}"
+        addresses = {"s3": self.s3.endpoint, "gs": self.gs.endpoint, "abfs": address}
         pairs = given(addresses)
         return tuple(pairs.items())
 

@@ -48,8 +48,7 @@ class ExportedStudent:
 def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
     """Load the export in `folder`; `own` are the user's copies of its own networks' sources.
 
-    Raises PoolError where it is no export, is damaged, or lacks a source.
-    """
+    Raises PoolError where it is no export, is damaged, or lacks a source."""
     export = read_export(folder)
     if export is None:
         raise PoolError(

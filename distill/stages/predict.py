@@ -78,8 +78,7 @@ def predict_files(
     pool that the student was taught on.
 
     Raises PoolError, StorageError, JobError, and RejectedError where no row at all could be
-    labelled.
-    """
+    labelled."""
     here = Path.cwd()
     student = load_student(open_storage(resolve_uri(export, here)), own)
     uri = resolve_uri(source, here)
@@ -307,10 +306,7 @@ def _columns(
     best = classes[index]
     total = odds.sum(axis=1)
     probability = 1 / total
-    return (
-        pa.array(best, pa.string(), mask=is_rejected),
-        pa.array(probability, mask=is_rejected),
-    )
+    return (pa.array(best, pa.string(), mask=is_rejected), pa.array(probability, mask=is_rejected))
 
 
 def _lists(

@@ -56,14 +56,9 @@ def verify_labels(step: VerifyStep) -> Verified:
     chosen = _selection(step.selection, inventory) if step.selection else ()
     problems = (*coverage, *_contents(labels, stored.pool), *chosen)
     rejected = labels.entries.rejected
+    labelled = labels.entries.rows - rejected
     return Verified(
-        stored.name,
-        stored.pool,
-        len(labels.entries),
-        inventory.rows,
-        labels.entries.rows - rejected,
-        rejected,
-        problems,
+        stored.name, stored.pool, len(labels.entries), inventory.rows, labelled, rejected, problems
     )
 
 
@@ -117,9 +112,8 @@ def _selection(uri: str, inventory: Inventory) -> Iterator[str]:
         )
     once = addresses.group_by([SELECTED_SHARD, SELECTED_ROW], use_threads=False).aggregate([])
     if len(once) != len(addresses):
-        yield (
-            f"{folder.uri} names {len(addresses) - len(once):,} rows twice. Restore it from a copy."
-        )
+        named = len(addresses)
+        yield (f"{folder.uri} names {named - len(once):,} rows twice. Restore it from a copy.")
 
 
 def _contents(labels: LabelSet, pool: str) -> Iterator[str]:

@@ -63,8 +63,7 @@ def largest_allowance(
     """Return the most that may be asked, and answered, after what was allowed `before`.
 
     Without `asked` every question may be answered. With it no more are asked, and of a confident
-    mechanism they leave more for answers. Nothing is allowed where ε is not enough for one.
-    """
+    mechanism they leave more for answers. Nothing is allowed where ε is not enough for one."""
 
     def fits(questions: int, answers: int) -> bool:
         one = Allowance(vote, questions, answers)

@@ -18,8 +18,7 @@ def class_attributes(rows: Sequence[Sequence[str]], encoder: ModelFiles | None) 
     """Return the attributes of classes, (classes, a), from their cells as text: numbers, or one
     text each where there is an `encoder`.
 
-    Raises MissingExtraError, LabelerError.
-    """
+    Raises MissingExtraError, LabelerError."""
     if encoder is None:
         # numpy reads numbers from text
         return np.array(rows, np.float64)

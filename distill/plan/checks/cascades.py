@@ -36,10 +36,8 @@ def _cascade(tables: JobTables, name: str, cascade: Cascade) -> Problems:
             " Name one by `student`."
         )
     if cascade.label_set is not None and cascade.label_set not in tables.labels:
-        yield (
-            f"{where}.to = {cascade.to!r}: there is no such label set. There is:"
-            f" {_named(tables.labels)}."
-        )
+        known = _named(tables.labels)
+        yield (f"{where}.to = {cascade.to!r}: there is no such label set. There is: {known}.")
     key = f"{where}.on = {cascade.on!r}"
     yield from _labelled(tables, cascade.on, key)
     yield from _unseen(tables, student, cascade.on, key)

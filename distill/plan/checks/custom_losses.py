@@ -21,8 +21,7 @@ def check_custom_losses(workspace: Workspace, student: Student, where: str) -> N
     """Call a student's own losses with as many numbers as they will be given; `where` is its key.
 
     What was found right is kept under the root, so that a finished job loads no torch for it.
-    Raises JobError.
-    """
+    Raises JobError."""
     for number, term in enumerate(student.terms):
         _check(workspace, term, f"{where}.terms.{number}.loss", teaches=True)
     if student.early_stop is not None:

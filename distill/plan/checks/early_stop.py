@@ -1,5 +1,4 @@
-"""What a training says of the rows that it stops by: they are no others', and can be
-measured."""
+"""What a training says of the rows that it stops by: they are no others', and can be measured."""
 
 from __future__ import annotations
 

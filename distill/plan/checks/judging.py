@@ -18,9 +18,7 @@ from distill.spec.pools import TextFeatures
 
 _UNPAIRED = ("roc_auc", "pr_auc", "rank_correlation", "retrieval_recall")
 """Measures of which no interval of a difference is known."""
-_OF_KIND = {
-    "value": {"mse", "mae", "r2", "mse_to_teacher", "rank_correlation", "retrieval_recall"},
-}
+_OF_KIND = {"value": {"mse", "mae", "r2", "mse_to_teacher", "rank_correlation", "retrieval_recall"}}
 
 
 def check_judging(tables: JobTables) -> Problems:

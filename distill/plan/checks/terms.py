@@ -12,14 +12,7 @@ from distill.plan.tables import JobTables
 from distill.spec.labels import TopK
 from distill.spec.losses import EXCLUSIVE, INDEPENDENT, VALUES, Meaning
 from distill.spec.outputs import Outputs
-from distill.spec.students import (
-    Agreement,
-    ClassBalance,
-    ClusterBalance,
-    Confidence,
-    Student,
-    Term,
-)
+from distill.spec.students import Agreement, ClassBalance, ClusterBalance, Confidence, Student, Term
 
 
 def check_term(tables: JobTables, student: Student, term: Term, where: str) -> Problems:
@@ -141,10 +134,8 @@ def _row_weight(tables: JobTables, term: Term, pools: Sequence[str], where: str)
                 " balance. Leave it out."
             )
     elif term.label_set is None:
-        yield (
-            f"{kind}: {term.learns} is a target, of which nobody is more or less sure."
-            " Leave it out."
-        )
+        learns = term.learns
+        yield (f"{kind}: {learns} is a target, of which nobody is more or less sure. Leave it out.")
     elif isinstance(row_weight, Agreement):
         if not tables.labels[term.label_set].has_disagreement:
             yield (

@@ -76,9 +76,7 @@ def student_rows(setting: Setting) -> Iterator[RowCost]:
         yield RowCost(key, "student", a_million, dollars)
 
 
-def _trainings(
-    setting: Setting,
-) -> Iterator[tuple[str, Student, str, Callable[[], Storage]]]:
+def _trainings(setting: Setting) -> Iterator[tuple[str, Student, str, Callable[[], Storage]]]:
     """Key, table, key in the job file and folder of all that is trained by gradients."""
     workspace = setting.workspace
     tables = workspace.tables
@@ -132,12 +130,11 @@ def _training_cost(
         note = _ON_A_GPU if gpus else _NOT_TRIED
         return replace(cost, note=note)
     worker_hours = seconds.times(1 / HOUR)
+    numbers = _numbers(setting, student)
     return replace(
         cost,
         worker_hours=worker_hours,
-        hours={
-            str(number): worker_hours.times(1 / number) for number in _numbers(setting, student)
-        },
+        hours={str(number): worker_hours.times(1 / number) for number in numbers},
         gpu_hours=NOTHING,
         dollars=setting.dollars(worker_hours, WorkerKind(1.0, gpus, cost.memory_bytes)),
     )

@@ -132,9 +132,8 @@ class _File(_Form):
         return _Batches(tuple(batch.num_rows for batch in read))
 
     def reader(self, columns: Sequence[str], batches: _Batches) -> ReadBatch:  # noqa: ARG002  it has an index of its own
-        read: ReadBatch = self._open(
-            [self.schema.get_field_index(name) for name in columns]
-        ).get_batch
+        indices = [self.schema.get_field_index(name) for name in columns]
+        read: ReadBatch = self._open(indices).get_batch
         return read
 
     def _open(self, fields: Sequence[int]) -> pa.RecordBatchFileReader:

@@ -56,8 +56,7 @@ def groups_of(sizes: Sequence[int], rows: range) -> tuple[list[int], range]:
 def check_columns(schema: pa.Schema, columns: Sequence[str], where: str) -> None:
     """Refuse a shard that lacks a column, has it twice, or carries an extension type in it.
 
-    An extension type may run code of its own when it is read. Raises PoolError.
-    """
+    An extension type may run code of its own when it is read. Raises PoolError."""
     present = schema.names
     for name in columns:
         if not present:

@@ -56,11 +56,8 @@ class CsvShard(ShardFile):
         super().__init__(source, where)
         self._dialect = CsvDialect.model_validate(dialect or {}, strict=False)
         self._content = read_whole(source, where, self._dialect.encoding)
-        self._marks = CsvMarks(
-            self._delimiter.encode(),
-            self._dialect.quote.encode(),
-            (self._dialect.escape or "").encode(),
-        )
+        escape = (self._dialect.escape or "").encode()
+        self._marks = CsvMarks(self._delimiter.encode(), self._dialect.quote.encode(), escape)
 
     @property
     def _delimiter(self) -> str:
@@ -78,12 +75,9 @@ class CsvShard(ShardFile):
         rejected: Rejected = {}
         table = self._parse(columns, rejected)
         header_rows = 0 if self._dialect.header else 1
+        total = len(table) + len(rejected) + header_rows
         misquoted = misquoted_rows(
-            self._content,
-            self._marks,
-            len(self._schema),
-            header_rows=header_rows,
-            rows=len(table) + len(rejected) + header_rows,
+            self._content, self._marks, len(self._schema), header_rows=header_rows, rows=total
         )
         return _with_slots(table, rejected, misquoted).cut(rows.start, len(rows))
 

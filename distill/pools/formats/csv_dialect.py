@@ -108,12 +108,8 @@ def _marks(text: str, usual: str) -> tuple[str, str | None]:
 
 def _rows(text: str, delimiter: str, escape: str | None) -> Iterator[Row]:
     """The first rows, as many as can be parsed; blank lines are none."""
-    reader = csv.reader(
-        text.splitlines(keepends=True),
-        delimiter=delimiter,
-        escapechar=escape,
-        doublequote=escape is None,
-    )
+    lines = text.splitlines(keepends=True)
+    reader = csv.reader(lines, delimiter=delimiter, escapechar=escape, doublequote=escape is None)
     try:
         yield from itertools.islice(filter(None, reader), _LOOKED_AT_ROWS)
     except csv.Error:  # a cell without an end, or with a zero byte

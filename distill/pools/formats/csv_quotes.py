@@ -50,15 +50,7 @@ class CsvMarks:
         ends it."""
         delimiter, quote, escape = map(re.escape, (self.delimiter, self.quote, self.escape))
         escaped = escape + b"." if escape else rb"(?!)"
-        parts = (
-            quote,
-            quote,
-            escape,
-            escaped,
-            quote,
-            quote,
-            quote,
-        )
+        parts = (quote, quote, escape, escaped, quote, quote, quote)
         quoted = b"%b((?:[^%b%b]|%b|%b%b)*)%b" % parts
         plain = rb"(?:%b|[^%b\r\n])*" % (escaped, delimiter)
         return re.compile(
@@ -86,11 +78,8 @@ def misquoted_rows(
     else:
         found, ends = _rows_with_quotes(content, letters, newlines, marks, columns)
     numbers = _row_numbers(letters, ends, list(found)) - header_rows
-    return {
-        number: (UNDECODABLE, message)
-        for number, message in zip(numbers.tolist(), found.values(), strict=True)
-        if message and number >= 0
-    }
+    pairs = zip(numbers.tolist(), found.values(), strict=True)
+    return {number: (UNDECODABLE, message) for number, message in pairs if message and number >= 0}
 
 
 def header_damage(content: bytes, marks: CsvMarks, columns: int) -> str:
@@ -108,8 +97,7 @@ def header_damage(content: bytes, marks: CsvMarks, columns: int) -> str:
 
 def _is_strict(letters: Letters, marks: CsvMarks) -> bool:
     """Whether every other quote stands at the begin of a cell, and those between at the end of one,
-    or beside the next.
-    """
+    or beside the next."""
     # a doubled quote ends and begins one
     is_border = np.zeros(256, np.bool_)
     is_border[list(marks.delimiter + marks.quote + _NEWLINES)] = True
@@ -204,8 +192,7 @@ def _rows_with_quotes(
     content: bytes, letters: Letters, newlines: Numbers, marks: CsvMarks, columns: int
 ) -> tuple[dict[int, str], Numbers]:
     """What is wrong with each row that has a quoted cell, by where it begins; and where all rows
-    end.
-    """
+    end."""
     # lines between such rows have no quoted cell, so each is a row
     quotes = _quotes(letters, slice(0, None), marks)
     before = letters[np.maximum(quotes - 1, 0)]

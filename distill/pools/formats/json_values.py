@@ -22,8 +22,7 @@ def column_type(values: Iterable[Any]) -> tuple[str, pa.DataType]:
 
     Numbers are integers where all of them are. Where floats would change an integer's digits, they
     are text as JSON writes them: an id keeps its digits, and text is read as numbers where numbers
-    are meant.
-    """
+    are meant."""
     present = [value for value in values if value is not None]
     if not present:
         return "nothing", pa.null()

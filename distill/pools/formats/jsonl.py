@@ -110,12 +110,9 @@ class JsonlShard(ShardFile):
         options = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         try:
             self._content.decode("utf-8")  # pyarrow would take other bytes for text
+            read_options = pa.json.ReadOptions(use_threads=False, block_size=_LARGEST_RECORD_BYTES)
             table = pa.json.read_json(
-                pa.py_buffer(self._content),
-                read_options=pa.json.ReadOptions(
-                    use_threads=False, block_size=_LARGEST_RECORD_BYTES
-                ),
-                parse_options=options,
+                pa.py_buffer(self._content), read_options=read_options, parse_options=options
             )
         except (pa.ArrowException, UnicodeDecodeError):
             return None

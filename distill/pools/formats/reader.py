@@ -25,8 +25,7 @@ class RowReader:
     """One open shard, and the row `at` which it stands, of all before `end` that it can give.
 
     Raises PoolError where it cannot be opened, has no such rows, or is not the one that was
-    `listed`. Whatever goes wrong closes it, and a closed one stands before nothing.
-    """
+    `listed`. Whatever goes wrong closes it, and a closed one stands before nothing."""
 
     def __init__(
         self,
@@ -73,8 +72,7 @@ class RowReader:
     def take(self, rows: range, *, last: bool = False) -> RowBatch:
         """Take `rows`, which are not behind it.
 
-        After the `last` ones a file that changed meanwhile is refused. Raises PoolError.
-        """
+        After the `last` ones a file that changed meanwhile is refused. Raises PoolError."""
         with self._closed_on_error(rows):
             for _ in self._next(range(self.at, rows.start)):
                 pass  # decoded on the way to `rows`

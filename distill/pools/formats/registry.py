@@ -122,8 +122,7 @@ def read_rows(
     """Read rows `rows` of one shard, in order, with `columns` alone. Raises PoolError.
 
     With `listed`, the id of the shard in the inventory, rows of a file that changed meanwhile are
-    refused.
-    """
+    refused."""
     distinct = dict.fromkeys(columns)
     columns = list(distinct)
     where = files.url(key)

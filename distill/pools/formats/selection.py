@@ -105,8 +105,7 @@ def address_files(base: BasePool, addresses: pa.Table, chosen_in: int) -> dict[s
     """Return the files of one round's addresses, by key.
 
     `addresses` has the columns `ADDRESSES`, sorted by shard and row, and `chosen_in` is the number
-    of the round. A key names its content, so two choices never share a file.
-    """
+    of the round. A key names its content, so two choices never share a file."""
     parts = address_contents(base, addresses)
     contents = list(parts)
     files = {}

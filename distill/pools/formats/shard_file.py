@@ -53,8 +53,7 @@ class ShardFile(ABC):
     """One open file of a pool; each format is a subclass.
 
     Whatever of Arrow's errors and OSErrors it raises, where it is opened or where it is read,
-    becomes an error that names the file.
-    """
+    becomes an error that names the file."""
 
     name: ClassVar[str]
     """What jobs and inventories call the format."""
@@ -87,8 +86,7 @@ class ShardFile(ABC):
         """Open the file that `source` reads; messages call it `where`.
 
         A format of several dialects is given what the pool says of its own, where it says
-        something.
-        """
+        something."""
         self._source = source
         self._where = where
 

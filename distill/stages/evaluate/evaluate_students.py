@@ -79,15 +79,9 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     timed = engine.call(stopwatch)
     seen = _seen(truth, candidates, step.teacher)
     kind = truth.judged_as
+    paired = evaluator.paired
     judged = JudgedSums(
-        sums,
-        candidates,
-        kind,
-        seen,
-        evaluator.paired,
-        evaluator.beside,
-        pool.inventory.rows,
-        truth.classes,
+        sums, candidates, kind, seen, paired, evaluator.beside, pool.inventory.rows, truth.classes
     )
     if not judged.rows:
         raise ContractError(

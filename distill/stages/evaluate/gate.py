@@ -28,14 +28,7 @@ from distill.core.intervals import (
     one_sided,
     share_interval,
 )
-from distill.core.judgement import (
-    FAILED,
-    INCONCLUSIVE,
-    PASSED,
-    GateResult,
-    RuleResult,
-    worst_first,
-)
+from distill.core.judgement import FAILED, INCONCLUSIVE, PASSED, GateResult, RuleResult, worst_first
 from distill.core.results import ROW_MEASURES, SHARES
 from distill.plan.candidates import Candidate
 from distill.plan.steps import GatePlan
@@ -166,9 +159,8 @@ class _Gate:
         low, high = intervals[0]
         if rule.measure in SHARES and high - low < _LEAST_HALF:
             if reference is None:
-                intervals = [
-                    share_interval(total, rows, each, corrected=True) for each in (near, far)
-                ]
+                both = (near, far)
+                intervals = [share_interval(total, rows, each, corrected=True) for each in both]
             else:
                 intervals = [_unvaried_difference(total / rows, rows, each) for each in (near, far)]
         return _Found(total / rows, *intervals)

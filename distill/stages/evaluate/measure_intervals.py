@@ -117,8 +117,7 @@ def _harmonic(one: Interval, other: Interval) -> Interval:
 
 def _mean_of_shares(rows: Array, right: Array, value: float, level: float) -> Interval:
     """Return the interval of the mean over classes of the share of their rows named right, by those
-    of the shares (MOVER, Zou & Donner 2008).
-    """
+    of the shares (MOVER, Zou & Donner 2008)."""
     # it has a width even where a share is 0 or 1, of which no resample differs
     below = 0.0
     above = 0.0

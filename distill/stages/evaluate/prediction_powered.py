@@ -130,10 +130,8 @@ def _merged(people: Array, teacher: Array) -> tuple[Array, Array]:
         large_people[smallest] += small_people[0]
         large_teacher[smallest] += small_teacher[0]
         return large_people, large_teacher
-    return (
-        np.concatenate([large_people, small_people]),
-        np.concatenate([large_teacher, small_teacher]),
-    )
+    of_people = [large_people, small_people]
+    return (np.concatenate(of_people), np.concatenate([large_teacher, small_teacher]))
 
 
 def _power(people: Array, teacher: Array, shares: Array) -> float:

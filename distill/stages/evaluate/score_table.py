@@ -255,8 +255,7 @@ class ScoreTable:
         """Return an interval of each mean.
 
         Its reach is the mean of the classes': what it would be were they all off together, since
-        they are off on the same rows. So it is too wide, and never too narrow.
-        """
+        they are off on the same rows. So it is too wide, and never too narrow."""
         generator = np.random.default_rng(0)
         ends = np.array([each.intervals(generator, level) for each in self._judged])
         if not len(ends):

@@ -72,12 +72,9 @@ def _result(slicing: str, sums: SliceSums, table: SliceTable, line: int) -> Slic
     for key in table.judged.keys:
         names = ROW_MEASURES[table.judged.kind]
         measures[key] = {name: _figures(table, line, key, name) for name in names}
+    few = rows < LEAST_ROWS
     return SliceResult(
-        slicing=slicing,
-        value=sums.values[line],
-        rows=rows,
-        few=rows < LEAST_ROWS,
-        measures=measures,
+        slicing=slicing, value=sums.values[line], rows=rows, few=few, measures=measures
     )
 
 

@@ -52,12 +52,11 @@ def export_student(
     onnx: bool = False,
     evaluation: Evaluation | None = None,
 ) -> Exported:
-    """Export a student; `results` are what is known of how well it does, `evaluation` what they
-    are part of.
+    """Export a student; `results` are what is known of how well it does, `evaluation` what they are
+    part of.
 
     With `onnx`, raises MissingExtraError, JobError for a student that cannot be one ONNX file,
-    ExportError where ONNX Runtime answers otherwise than torch.
-    """
+    ExportError where ONNX Runtime answers otherwise than torch."""
     mine = [result for result in results if result.student == step.name]
     files = _files(step, Judged(mine, evaluation), onnx=onnx)
     folder = open_storage(step.folder)
@@ -165,11 +164,8 @@ def _model_json(
     record: ModelRecord, pool: OpenPool, code: Code, own_names: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return what `distill predict` needs to know."""
-    body = {
-        "record": asdict(record),
-        "features": pool.features.model_dump(mode="json"),
-        "private": pool.spec.dropped,
-    }
+    plain = pool.features.model_dump(mode="json")
+    body = {"record": asdict(record), "features": plain, "private": pool.spec.dropped}
     if pool.spec.mask:
         body["mask"] = plain_rules(pool.spec.mask)
     if pool.spec.csv or pool.spec.format:
@@ -207,8 +203,7 @@ def _cuts_middle(tokens: ModelTokens | None) -> bool:
 
 def _own_files(code: Code) -> dict[str, str]:
     """Return the names of the user's files in the export, by the keys of the networks that they
-    have: `own.py`, `own_2.py`.
-    """
+    have: `own.py`, `own_2.py`."""
     # a file that several networks share stands there once
     names: dict[str, str] = {}
     for source in code.values():

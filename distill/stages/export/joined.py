@@ -33,10 +33,7 @@ from distill.models.networks.mlp import Mlp
 from distill.models.record import ModelRecord, NetworkPlan
 from distill.plan.steps import ExportStep, SeenEncoder
 
-_POOLINGS = {
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_lasttoken": "last",
-}
+_POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "last"}
 _KNOWN = ("Transformer", "Pooling", "Normalize")
 # how far both ways may be from each other, as a share of the largest: the same float32 numbers in
 # other batches, and embeddings that were stored in float16 are of no matter here
@@ -64,12 +61,8 @@ def joined_with_encoder(
     tensors = prefix | _above(safetensors.torch.load(weights))
     joined = NetworkPlan(1, table, plan.heads)
     content = safetensors.torch.save(tensors)
-    whole = replace(
-        record,
-        in_features=1,
-        sha256=hashlib.sha256(content).hexdigest(),
-        plan=joined.to_plain(),
-    )
+    sha256 = hashlib.sha256(content).hexdigest()
+    whole = replace(record, in_features=1, sha256=sha256, plan=joined.to_plain())
     network = network_of(whole, content)
     parameters = parameter_count(network)
     whole = replace(whole, parameters=parameters, head_parameters=head_parameters(network))

@@ -80,15 +80,11 @@ def _with_head(student: TextStudent, trunk: StaticModule, head: str, folder: str
         "activation": _activation(outputs),
         "classes": list(outputs.classes) or None,
     }
-    files = {
-        "config.json": json.dumps(config, indent=2, ensure_ascii=False).encode(),
-        "tokenizer.json": tokenizer_json(trunk.tokens),
-    }
+    config_bytes = json.dumps(config, indent=2, ensure_ascii=False).encode()
+    files = {"config.json": config_bytes, "tokenizer.json": tokenizer_json(trunk.tokens)}
     table = _weighted(trunk)
-    weights = {
-        _TABLE: Weights({"embeddings": table}, {"embeddings": "trunk.vectors"}),
-        _HEAD: Weights(tensors, ours),
-    }
+    table_weights = Weights({"embeddings": table}, {"embeddings": "trunk.vectors"})
+    weights = {_TABLE: table_weights, _HEAD: Weights(tensors, ours)}
     made = {"trunk.weights": ("ones", [len(table)])}
     return Form(folder, LIBRARY, head, _USE_HEAD.format(folder=folder), files, weights, made)
 

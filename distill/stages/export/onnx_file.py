@@ -50,8 +50,7 @@ _MOST_BYTES = (1 << 31) - (1 << 20)
 def require_onnx_extra() -> None:
     """Refuse to begin work whose result could not be exported.
 
-    Raises MissingExtraError where the extra `onnx` is not installed.
-    """
+    Raises MissingExtraError where the extra `onnx` is not installed."""
     for library in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(library) is None:
             raise MissingExtraError(library, "onnx", "export to ONNX")
@@ -61,8 +60,7 @@ def onnx_file(where: str, record: ModelRecord, network: MultiHead, seen: Tensor)
     """Return the file's bytes, checked against the network on the rows `seen`, as it sees them.
 
     Raises JobError where it cannot be one file, ExportError where torch cannot translate it or ONNX
-    Runtime predicts something else.
-    """
+    Runtime predicts something else."""
     require_onnx_extra()
     _require_one_file(where, record, network)
     nothing = 0 if network.tokens is None else -1

@@ -128,12 +128,9 @@ def trunk_source(trunk: EncoderModule | StaticModule) -> str:
     is_classifier = trunk.pooling == "cls"
     without_head = _CLS.format(head=trunk.head) if is_classifier else _POOLERLESS
     model = "AutoModelForSequenceClassification" if is_classifier else "AutoModel"
+    pooled = _POOLED[trunk.pooling]
     return _ENCODER.format(
-        pad=trunk.pad,
-        model=model,
-        without_head=without_head,
-        pooled=_POOLED[trunk.pooling],
-        normalized=normalized,
+        pad=trunk.pad, model=model, without_head=without_head, pooled=pooled, normalized=normalized
     )
 
 

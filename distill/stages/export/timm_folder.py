@@ -115,11 +115,7 @@ def _require_same(name: str, head: str, said: Tensor, due: Tensor) -> None:
 
 
 def _config(
-    model: TimmNetwork,
-    trunk: TimmTrunk,
-    body: nn.Module,
-    outputs: Outputs,
-    features: Features,
+    model: TimmNetwork, trunk: TimmTrunk, body: nn.Module, outputs: Outputs, features: Features
 ) -> dict[str, Any]:
     known: dict[str, Any] = dict(getattr(body, "pretrained_cfg", {}))
     options = model_options(str(model.name), model.shape, model.options)

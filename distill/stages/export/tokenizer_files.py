@@ -38,10 +38,8 @@ def tokenizer_files(tokens: ModelTokens) -> dict[str, bytes]:
         "pad_token": _token(files, pad_token(files)),
     }
     config |= {mark: _plain(own[mark]) for mark in _MARKS if own.get(mark)}
-    return {
-        "tokenizer.json": tokenizer_json(tokens),
-        "tokenizer_config.json": json.dumps(config, indent=2).encode(),
-    }
+    config_bytes = json.dumps(config, indent=2).encode()
+    return {"tokenizer.json": tokenizer_json(tokens), "tokenizer_config.json": config_bytes}
 
 
 def _plain(mark: object) -> object:

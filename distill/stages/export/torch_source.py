@@ -156,8 +156,7 @@ def torch_source(
     """Return the text of `model.py`.
 
     `heads` and `features` are for its docstring; `own` has the expressions that make the user's own
-    networks, by their keys; `outputs` say what each head gives.
-    """
+    networks, by their keys; `outputs` say what each head gives."""
     own = own or {}
     own_heads = {}
     for key, module in network.own.items():

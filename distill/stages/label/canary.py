@@ -91,8 +91,7 @@ def _problem(
 def largest_difference(predictions: Predictions, stored: pa.Table, contract: Contract) -> float:
     """Return the largest difference of B rows' predictions from stored labels, as a share of the
     largest output in its row (or of 1); of an ensemble's disagreement too. What the encoding itself
-    rounds away is no difference.
-    """
+    rounds away is no difference."""
     outputs = revealed(predictions.outputs, contract)
     temperature = contract.temperatures[0] if contract.temperatures else None
     soft = decode(stored, contract, temperature)

@@ -36,8 +36,7 @@ def locate_failure(
 ) -> RowFailure:
     """Find the row of `batch` on which the labeler raised `error`.
 
-    `first_row` is the batch's first row within the fragment.
-    """
+    `first_row` is the batch's first row within the fragment."""
     for offset in range(len(batch)):
         row = batch[offset : offset + 1]
         try:
@@ -51,8 +50,7 @@ def locate_failure(
 def make_labeler(name: str, recipe: Recipe, *, tell: Tell = say_nothing) -> Labeler:
     """Build the labeler of `labels.<name>` in this process; `tell` as of `build_labeler`.
 
-    Raises LabelerError with the user's own lines where it cannot be built.
-    """
+    Raises LabelerError with the user's own lines where it cannot be built."""
     try:
         return build_labeler(recipe, tell=tell)
     except RAISED as error:

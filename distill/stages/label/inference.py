@@ -121,8 +121,7 @@ class InferenceLoop:
     """Built once an actor; used by several threads, a fragment each.
 
     The three locks keep the labeler's `prepare`, `label` and `finish` to one thread each; a younger
-    fragment waits for an older one.
-    """
+    fragment waits for an older one."""
 
     def __init__(
         self,
@@ -169,8 +168,7 @@ class InferenceLoop:
 
         With `deadly` nothing runs ahead, and rows on which a process dies are found and rejected.
         Of the first batch some `ask_again` rows are asked about a second time. Raises RowFailure
-        where the labeler raises. Close it where it is not taken to its end.
-        """
+        where the labeler raises. Close it where it is not taken to its end."""
         fragment = _Fragment(next(self._ages), deadly, ask_again)
         ahead = 0 if deadly else self._prefetch_batches
         prepared_batches = prefetch(self._batches(chunks, fragment), ahead)

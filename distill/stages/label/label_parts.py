@@ -50,8 +50,7 @@ def label_part(labelling: Labelling, part: Part) -> None:
     """Label as the driver of `part`, until every fragment of all pools is committed.
 
     Raises BusyError where another driver holds the part or the whole set, LabelerError where the
-    labeler raises, RejectedError over the job's budget of bad rows.
-    """
+    labeler raises, RejectedError over the job's budget of bad rows."""
     pools = labelling.pools
     name = f"label {labelling.step.name}, part {part}"
     with ExitStack() as held:
@@ -79,9 +78,8 @@ class _Others:
         self._part = part
         self._pools = labelling.pools
         self._left = {key: pool.left for key, pool in self._pools.items()}
-        self._watch = {
-            key: PartWatch(pool.labels.folder, part) for key, pool in self._pools.items()
-        }
+        pools = self._pools.items()
+        self._watch = {key: PartWatch(pool.labels.folder, part) for key, pool in pools}
         self._leases: dict[str, list[PartLease]] = {}
         self._draw = random.Random()  # noqa: S311  of pauses and choices
         self._line = WaitLine()

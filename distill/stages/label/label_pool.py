@@ -25,12 +25,7 @@ from distill.plan.steps import LabelPart, LabelStep
 from distill.spec.pools import Features
 from distill.stages.label.asked_rows import AskedRows, first_rows
 from distill.stages.label.label_parts import label_part
-from distill.stages.label.labelling import (
-    Labelling,
-    PoolLabels,
-    allowed_rejects,
-    clipped,
-)
+from distill.stages.label.labelling import Labelling, PoolLabels, allowed_rejects, clipped
 from distill.stages.label.messages import CompanionConfig, LabelConfig, PoolPart
 from distill.stages.label.rejects import too_many_rejected
 from distill.storage.open import open_storage, require_conditional_put
@@ -96,8 +91,7 @@ def label_pool(
     there is work: other label sets that the labeler's pass answers too.
 
     Raises ContractError for another contract, BusyError where another driver is at work on it,
-    LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
-    """
+    LabelerError where the labeler raises, RejectedError over the job's budget of bad rows."""
     pools = [begin_labels(step, each, mend=mend, part=part) for each in step.parts]
     # a finished set takes no lease, needs no library of its labeler's and no engine
     due = {each.pool.name for each in pools if len(each.left)}
@@ -285,13 +279,9 @@ def _pool_config(step: LabelStep, pool: PoolLabels) -> PoolPart:
     inventory = pool.pool.inventory
     made_on = pool.before.entries.made_on
     only = made_on[0] if made_on and step.strict else None
+    folder = pool.labels.folder
     return PoolPart(
-        inventory.uri,
-        pool.labels.folder.uri,
-        pool.label_set,
-        inventory.format,
-        only,
-        pool.resolved.values,
+        inventory.uri, folder.uri, pool.label_set, inventory.format, only, pool.resolved.values
     )
 
 

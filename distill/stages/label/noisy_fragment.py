@@ -149,9 +149,8 @@ class NoisyFragments:
         all_codes[: len(codes)] = codes
         all_codes[list(rejected)] = UNREADABLE
         step = self.contract.batch_rows
-        parts = [
-            self._encoded(all_codes[start : start + step]) for start in range(0, seen.rows, step)
-        ]
+        starts = range(0, seen.rows, step)
+        parts = [self._encoded(all_codes[start : start + step]) for start in starts]
         labels = pa.concat_tables(parts).combine_chunks()
         keys = pa.concat_tables(seen.keys).combine_chunks()
         return with_keys(labels, keys, self.contract), rejected

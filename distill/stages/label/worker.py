@@ -58,8 +58,7 @@ class LabelWorker:
     """Built once an actor; called once a fragment.
 
     Where the engine allows no threads (`stream.threads`), the labels are the same and the user's
-    code runs where the worker is called.
-    """
+    code runs where the worker is called."""
 
     def __init__(self, config: LabelConfig, device: str, stream: Stream = stream_here) -> None:
         self.config = config
@@ -93,8 +92,7 @@ class LabelWorker:
     def label(self, task: FragmentTask) -> FragmentResult:
         """Label and commit one fragment.
 
-        Raises RowFailure where the labeler raised, DistillError where storage or the pool fail.
-        """
+        Raises RowFailure where the labeler raised, DistillError where storage or the pool fail."""
         build_error = self.inference.build_error
         if build_error:
             where = "the labeler's own making, before any row"
@@ -170,9 +168,8 @@ class LabelWorker:
         self, folder: Storage, intent: WriteIntent, provenance: Provenance
     ) -> Commit | None:
         config = self.config
-        return commit_written(
-            folder, intent, config.contract, provenance, same_origin=config.strict
-        )
+        same_origin = config.strict
+        return commit_written(folder, intent, config.contract, provenance, same_origin=same_origin)
 
     def _provenance(self, part: PoolPart) -> Provenance:
         """Return what the commit records. Raises ContractError where the labels must be made on
@@ -194,9 +191,8 @@ class LabelWorker:
         intent = task.intent
         features: Features | StoredValues = self.config.features
         if part.values is not None:
-            features = part.values.within(
-                intent.shard, range(intent.start, intent.start + intent.rows)
-            )
+            start = intent.start
+            features = part.values.within(intent.shard, range(start, start + intent.rows))
         return RowRequest(
             part.files,
             task.key,
@@ -213,8 +209,7 @@ class LabelWorker:
 
     def _labels(self, task: FragmentTask, deadly: DeadlyRows | None) -> list[_Written]:
         """Return keys and labels of all rows, and which rows have none, of this label set and of
-        each that is written along.
-        """
+        each that is written along."""
         # memory holds some chunks of rows and a batch of logits
         request = self._request(task)
         if self.config.asked is not None:
@@ -267,12 +262,8 @@ def _rejects(task: FragmentTask, rejected: Rejected) -> list[dict[str, Any]]:
     """Return the lines of `rejects/`, in the order of the rows."""
     lines = []
     for row, (reason, message) in sorted(rejected.items()):
-        line = {
-            "shard": task.key,
-            "row": task.intent.start + row,
-            "reason": reason,
-            "message": message,
-        }
+        key = task.key
+        line = {"shard": key, "row": task.intent.start + row, "reason": reason, "message": message}
         lines.append(line)
     return lines
 

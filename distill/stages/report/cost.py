@@ -34,12 +34,8 @@ def draw_cost(evaluation: Evaluation, colours: Mapping[GroupKey, str]) -> Chart 
     described = [_describe(group, measure, cost) for group in points]
     missing = len(groups) - len(points)
     caption = f"{missing} without a known number of parameters are not shown." if missing else ""
-    return Chart(
-        title=title,
-        svg=as_svg(axes.figure, title=title, description="; ".join(described)),
-        legend=_legend(points, colours),
-        caption=caption,
-    )
+    svg = as_svg(axes.figure, title=title, description="; ".join(described))
+    return Chart(title=title, svg=svg, legend=_legend(points, colours), caption=caption)
 
 
 def _telling_cost(groups: Sequence[Group]) -> str:

@@ -145,11 +145,8 @@ class Page:
         """How it was judged: pairs of a head and a text."""
         evaluation = self.evaluation
         rows = f"{evaluation.rows:,} rows judged, {evaluation.left_out:,} left out"
-        facts = [
-            ("Test pool", f"{evaluation.pool}: {rows}"),
-            ("Left out are", "rows with no known target, or that a label set rejected"),
-            ("Output", self._output),
-        ]
+        left_out = ("Left out are", "rows with no known target, or that a label set rejected")
+        facts = [("Test pool", f"{evaluation.pool}: {rows}"), left_out, ("Output", self._output)]
         if self.unseen:
             seen = _some_of(evaluation.seen)
             facts.append(("Seen classes", seen))

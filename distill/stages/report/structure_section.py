@@ -13,11 +13,7 @@ from distill.stages.report.drawing import Chart
 from distill.stages.report.groups import clipped
 from distill.stages.report.structures import draw_structure
 
-_KINDS = {
-    "pca": "principal components",
-    "kmeans": "k-means clusters",
-    "som": "self-organising map",
-}
+_KINDS = {"pca": "principal components", "kmeans": "k-means clusters", "som": "self-organising map"}
 _MEASURES = {
     "explained": ("Variance explained", "of the whole, by all components"),
     "silhouette": ("Silhouette", "from −1 to 1, higher is better; on drawn rows"),

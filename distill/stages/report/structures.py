@@ -40,13 +40,8 @@ _DEEPEST = 0.95
 def draw_structure(result: StructureResult) -> list[Chart]:
     """Draw all charts that the structure has data for."""
     with house_style():
-        charts = [
-            _explained(result),
-            _passes(result),
-            _elbow(result),
-            *_samples(result),
-            *_maps(result),
-        ]
+        variance = _explained(result)
+        charts = [variance, _passes(result), _elbow(result), *_samples(result), *_maps(result)]
     return [chart for chart in charts if chart is not None]
 
 

@@ -74,9 +74,8 @@ def _chart(evaluation: Evaluation, student: str, path: str, groups: Sequence[Gro
     svg = as_svg(axes.figure, title=title, description=describe_all(drawn, measures))
     names = list(shown)
     legend = _legend(names, measures)
-    return Chart(
-        title=title, svg=svg, legend=legend, caption=_caption(groups, len(shown), len(lines))
-    )
+    caption = _caption(groups, len(shown), len(lines))
+    return Chart(title=title, svg=svg, legend=legend, caption=caption)
 
 
 def _lines(groups: Sequence[Group], path: str) -> Mapping[str, list[Group]]:

@@ -34,11 +34,10 @@ def write_report(
     runs: Sequence[RunRecord] = (),
     cascades: Sequence[CascadeCost] = (),
 ) -> str:
-    """Render the page into `folder` unless it is there already; return its URL. `runs` are those
-    of the job, the oldest first; `cascades` those that were applied.
+    """Render the page into `folder` unless it is there already; return its URL. `runs` are those of
+    the job, the oldest first; `cascades` those that were applied.
 
-    Raises MissingExtraError where the extra `report` is not installed.
-    """
+    Raises MissingExtraError where the extra `report` is not installed."""
     mark = _mark(evaluation, runs, cascades)
     stored = folder.read_or_none(KEY)
     # the page carries the digest of what it was made from: a finished job finds it again, and
@@ -66,18 +65,14 @@ def _mark(
 def require_report_extra() -> None:
     """Refuse to begin hours of work whose report could not be written.
 
-    Raises MissingExtraError where the extra `report` is not installed.
-    """
+    Raises MissingExtraError where the extra `report` is not installed."""
     for library in ("jinja2", "matplotlib"):
         if find_spec(library) is None:
             raise MissingExtraError(library, "report", "the report")
 
 
 def _render(
-    evaluation: Evaluation,
-    runs: Sequence[RunRecord],
-    cascades: Sequence[CascadeCost],
-    mark: str,
+    evaluation: Evaluation, runs: Sequence[RunRecord], cascades: Sequence[CascadeCost], mark: str
 ) -> str:
     require_report_extra()
     from distill.stages.report.cascade import cascade_lines

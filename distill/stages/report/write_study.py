@@ -49,10 +49,7 @@ def write_study(folder: Storage, study: Study) -> str:
 
     template = template_of("compare.html.jinja")
     page = template.render(
-        style=STYLE.read_text("utf-8"),
-        page=StudyPage(study),
-        study=study,
-        charts=draw_study(study),
+        style=STYLE.read_text("utf-8"), page=StudyPage(study), study=study, charts=draw_study(study)
     )
     plain = study_json(study)
     plain_bytes = plain.encode()

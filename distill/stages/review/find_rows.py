@@ -222,13 +222,9 @@ def find_rows(reviewed: ReviewedRows, engine: Engine) -> tuple[Found, Array | No
     size: Callable[[Chunk], int] = lambda chunk: chunk.rows  # noqa: E731  of two calls
     thresholds = None
     if "suspects" in reviewed.step.reasons:
+        counting = CountGiven(reviewed)
         counted = engine.fold(
-            "review: thresholds",
-            CountGiven(reviewed),
-            chunks,
-            ClassSums.__add__,
-            unit="rows",
-            size=size,
+            "review: thresholds", counting, chunks, ClassSums.__add__, unit="rows", size=size
         )
         thresholds = counted.thresholds
     find = FindRows(reviewed, thresholds)

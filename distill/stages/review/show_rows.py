@@ -18,18 +18,7 @@ from distill.pools.row_cache import read_chunk
 from distill.spec.pools import ImageFeatures, TextFeatures
 from distill.stages.review.find_rows import Found, ReviewedRows
 
-COLUMNS = (
-    "shard",
-    "row",
-    "given",
-    "reasons",
-    "says",
-    "keys",
-    "text",
-    "png",
-    "numbers",
-    "shard_id",
-)
+COLUMNS = ("shard", "row", "given", "reasons", "says", "keys", "text", "png", "numbers", "shard_id")
 """What a record has beside the place that people fill."""
 _MOST_NUMBERS = 256
 """Of a vector."""
@@ -60,17 +49,12 @@ class ShowRows:
             (number,) = self.reviewed.given(rows).tolist()
             given = step.classes[number] if number >= 0 else ""
         shard = step.pool.inventory.shard(chunk.shard)
-        record: dict[str, Any] = {
-            "shard": shard.key,
-            "row": chunk.start,
-            place_of_labels(step): None,
-        }
+        key = shard.key
+        record: dict[str, Any] = {"shard": key, "row": chunk.start, place_of_labels(step): None}
         record["given"] = given or None
         record["reasons"] = [self._reason(reason, row, given, probabilities) for reason in reasons]
-        record["says"] = [
-            _word(each.name, step.classes, said)
-            for each, said in zip(step.labels, probabilities, strict=True)
-        ]
+        pairs = zip(step.labels, probabilities, strict=True)
+        record["says"] = [_word(each.name, step.classes, said) for each, said in pairs]
         return {**record, **self._keys(chunk), **self._seen(rows), "shard_id": shard.id}
 
     def _reason(self, reason: str, row: int, given: str, said: Array) -> dict[str, Any]:

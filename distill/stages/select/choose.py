@@ -7,15 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from distill.core.errors import JobError
-from distill.spec.selections import (
-    Balanced,
-    Cover,
-    Novel,
-    Random,
-    SelectBy,
-    Typical,
-    Uncertain,
-)
+from distill.spec.selections import Balanced, Cover, Novel, Random, SelectBy, Typical, Uncertain
 from distill.stages.select.candidates import Candidates, Choice, Int64
 from distill.stages.select.gather import Need
 from distill.stages.select.methods.balanced import shares_by_level
@@ -86,17 +78,15 @@ def choose(by: SelectBy, candidates: Candidates, seen: Seen, rows: int, seed: in
         return _balanced(candidates, seen, rows)
     if isinstance(by, Novel):
         return choose_novel(candidates, rows)
-    position, score = by.choose(
-        candidates.values, candidates.cluster, candidates.is_former, rows, seed
-    )
+    cluster = candidates.cluster
+    position, score = by.choose(candidates.values, cluster, candidates.is_former, rows, seed)
     _require_free(by, candidates, position)
     return Choice(position, score, [by.kind] * len(position))
 
 
 def _require_free(by: SelectBy, candidates: Candidates, position: Int64) -> None:
     """Refuse what a kind from outside chose where it is none of the free rows, or one twice. Raises
-    JobError.
-    """
+    JobError."""
     # the teacher would be asked about it again
     is_free = ~candidates.is_former
     free = np.flatnonzero(is_free)

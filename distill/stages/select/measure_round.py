@@ -26,11 +26,8 @@ def measure_round(step: MeasureStep, evaluation: Evaluation) -> RoundMeasure:
     error = math.sqrt(variance)
     student = group.first.student
     # a curve through what others were worth, or elsewhere, says nothing of this one
-    before = [
-        each
-        for each in read_measures(folder)
-        if (each.student, each.pool) == (student, evaluation.pool)
-    ]
+    measures = read_measures(folder)
+    before = [each for each in measures if (each.student, each.pool) == (student, evaluation.pool)]
     rows = [*(each.rows for each in before), step.rows]
     scores = [*(each.score for each in before), score]
     errors = [*(each.error for each in before), error]

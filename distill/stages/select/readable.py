@@ -68,12 +68,7 @@ def usable_candidates(
     if not touched:
         return gathered
     usable = engine.fold(
-        title,
-        readable,
-        touched,
-        _joined,
-        unit="rows",
-        size=lambda chunk: len(readable.of(chunk)),
+        title, readable, touched, _joined, unit="rows", size=lambda chunk: len(readable.of(chunk))
     )
     # rows of former selections stay: a method sees them, and does not choose them
     stays = np.isin(candidates.row, usable) | candidates.is_former

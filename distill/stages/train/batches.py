@@ -38,9 +38,8 @@ def joint_outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, 
     outputs = forward(joined)
     sizes = [len(batch["row"]) for batch in batches]
     by_head = {head: torch.split(values, sizes) for head, values in outputs.items()}
-    return [
-        {head: parts[number] for head, parts in by_head.items()} for number in range(len(batches))
-    ]
+    numbers = range(len(batches))
+    return [{head: parts[number] for head, parts in by_head.items()} for number in numbers]
 
 
 def batch_part(batch: Batch, number: int, parts: int) -> Batch:

@@ -50,11 +50,7 @@ class Resumable(Protocol):
 
 
 def save_checkpoint(
-    folder: Storage,
-    position: Position,
-    order: str,
-    network: nn.Module,
-    optimizer: Resumable,
+    folder: Storage, position: Position, order: str, network: nn.Module, optimizer: Resumable
 ) -> None:
     """Keep the state after `position.step` steps through rows in that order (`Sampler.digest`)."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
@@ -86,8 +82,7 @@ def newest_checkpoint(folder: Storage, order: str) -> str | None:
     """Return the key of the newest checkpoint whose parts are whole, and that took rows in that
     order. Other trouble than a torn checkpoint is raised.
 
-    Those of another order are deleted: an older distill made them, and none can go on from them.
-    """
+    Those of another order are deleted: an older distill made them, and none can go on from them."""
     keys = [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
     # keys are listed in order, so the newest is the last
     for key in reversed(keys):
@@ -198,11 +193,8 @@ def _read_tensors(folder: Storage, key: str, digest: str) -> dict[str, Tensor]:
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with `prefix`, without it."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
+    named = tensors.items()
+    return {name.removeprefix(prefix): value for name, value in named if name.startswith(prefix)}
 
 
 def _load_optimizer(optimizer: Resumable, step: int, tensors: dict[str, Tensor]) -> None:

@@ -64,10 +64,9 @@ class HeldOutMeasure:
         chunk_rows = min(BATCH_ROWS, training.batch_rows)
         chunks = cut_chunks(plan.source.groups, 1, chunk_rows)
         # batch n is lane n mod L's, and a lane one worker's, as in training
+        own_lanes = range(context.rank, self.lanes, context.workers)
         self._batches = [
-            (lane, chunk)
-            for lane in range(context.rank, self.lanes, context.workers)
-            for chunk in chunks[lane :: self.lanes]
+            (lane, chunk) for lane in own_lanes for chunk in chunks[lane :: self.lanes]
         ]
 
     def __call__(self, network: nn.Module) -> float:

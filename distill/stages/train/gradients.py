@@ -37,13 +37,7 @@ from distill.engine.protocol import WorkerContext
 from distill.loader.dataset import Arrays
 from distill.models.network import trained_parameters
 from distill.stages.train.batch_norms import BatchNorms, normalising
-from distill.stages.train.batches import (
-    Forward,
-    batch_part,
-    joint_outputs,
-    on_device,
-    seed_part,
-)
+from distill.stages.train.batches import Forward, batch_part, joint_outputs, on_device, seed_part
 from distill.stages.train.combined_loss import Batch, CombinedLoss
 from distill.stages.train.table_rows import TableRows, find_tables
 from distill.stages.train.team import exchange_with, sum_over_team
@@ -136,10 +130,8 @@ class WorkerGradients:
         if self.budget is not None:
             lanes = range(self.context.rank, self.budget.lanes, self.context.workers)
             return self.budget.parts(batches, len(lanes))
-        return [
-            [batch_part(batch, number, self.parts) for batch in batches]
-            for number in range(self.parts)
-        ]
+        numbers = range(self.parts)
+        return [[batch_part(batch, number, self.parts) for batch in batches] for number in numbers]
 
 
 class LaneGradients:

@@ -50,8 +50,7 @@ def run_trainings(
     its newest checkpoint is; all together within an `allowance`, where there is a budget.
 
     A training that cannot be learned is given up at the same point by all ranks of the team, and is
-    in nobody's way.
-    """
+    in nobody's way."""
     # a worker has one core, and sums over threads have other last bits
     torch.set_num_threads(1)
     watch = BudgetWatch(allowance, context)
@@ -181,8 +180,7 @@ class EpochLoop:
 
     def _losses(self, epoch: int, step: int, sums: Tensor) -> dict[str, Any]:
         """The epoch's losses as `metrics.jsonl` has them. Raises UnlearnableError for what is no
-        number.
-        """
+        number."""
         # ε does not cover losses: a private training stores none
         if self.training.private is not None:
             self._require_numbers(f"after epoch {epoch}", [])
@@ -228,9 +226,8 @@ class EpochLoop:
         """Write a checkpoint, and the metrics so far."""
         setup = self.setup
         if self.context.rank == 0:
-            save_checkpoint(
-                setup.checkpoints, position, setup.order, setup.trained, setup.optimizer
-            )
+            folder = setup.checkpoints
+            save_checkpoint(folder, position, setup.order, setup.trained, setup.optimizer)
             write_metrics(setup.folder, position.history)
 
     def _require_numbers(self, when: str, losses: Sequence[float]) -> None:

@@ -43,10 +43,8 @@ class Pace:
         """Return the pace since the epoch began, as `metrics.jsonl` has it."""
         seconds = time.monotonic() - self._began
         rows = self._steps * self.batch_rows
-        return {
-            "rows_per_second": round(rows / max(seconds, 1e-9), 1),
-            "seconds": round(seconds, 3),
-        }
+        rate = rows / max(seconds, 1e-9)
+        return {"rows_per_second": round(rate, 1), "seconds": round(seconds, 3)}
 
 
 def write_metrics(folder: Storage, history: Sequence[Mapping[str, Any]]) -> None:

@@ -143,11 +143,7 @@ def learning_rate(training: Training, step: int, steps: int) -> float:
     if step < warmup_steps:
         return training.learning_rate * (step + 1) / (warmup_steps + 1)
     done = (step - warmup_steps) / max(1, steps - warmup_steps)
-    shares = {
-        "constant": 1.0,
-        "cosine": 0.5 * (1 + math.cos(math.pi * done)),
-        "linear": 1 - done,
-    }
+    shares = {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done}
     return training.learning_rate * shares[training.schedule]
 
 

@@ -73,10 +73,9 @@ def layers_above(network: nn.Module) -> dict[str, int]:
 def _of_body(body: nn.Module) -> dict[int, int]:
     """The layers above each parameter of a body, by the parameter's id."""
     layers = _longest_list(body)
+    numbered = enumerate(layers)
     numbers = {
-        id(parameter): number
-        for number, layer in enumerate(layers)
-        for parameter in layer.parameters()
+        id(parameter): number for number, layer in numbered for parameter in layer.parameters()
     }
     above = {}
     # + 1: what comes before the first layer is one below it

@@ -28,9 +28,8 @@ class Projected(nn.Module):
         self.network = network
         # plain strings, which torch.compile takes for constants
         self.names = [(term.column, term.head, term.answer) for term in terms]
-        self.projections = nn.ModuleDict(
-            {term.column: _make_projection(network, term, seed) for term in terms}
-        )
+        made = {term.column: _make_projection(network, term, seed) for term in terms}
+        self.projections = nn.ModuleDict(made)
 
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = self.network(x_BF)

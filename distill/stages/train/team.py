@@ -41,10 +41,8 @@ def union_over_team(numbers: Tensor, context: WorkerContext) -> Tensor:
 def exchange_with(values: Tensor, partner: int, group: dist.ProcessGroup | None) -> Tensor:
     """Send mine to a partner, and return theirs."""
     theirs = torch.empty_like(values)
-    operations = [
-        dist.P2POp(dist.isend, values.contiguous(), group=group, group_peer=partner),
-        dist.P2POp(dist.irecv, theirs, group=group, group_peer=partner),
-    ]
+    send = dist.P2POp(dist.isend, values.contiguous(), group=group, group_peer=partner)
+    operations = [send, dist.P2POp(dist.irecv, theirs, group=group, group_peer=partner)]
     # as one batch: NCCL has a lone send wait for its receive, which the partner has not begun
     for request in dist.batch_isend_irecv(operations):
         request.wait()

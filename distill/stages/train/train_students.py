@@ -26,8 +26,7 @@ def train_networks(
     """Train the networks that are not trained yet; return all of them, in order.
 
     Raises TrainingError; UnlearnableError, when all others are trained, for those that cannot be,
-    or for which the `allowance` is too small.
-    """
+    or for which the `allowance` is too small."""
     plans = [step.plan for step in steps if step.plan is not None]
     now = _train(plans, engine, allowance)
     return [_trained(step, now) for step in steps]
@@ -94,13 +93,9 @@ def _train_together(
 
         # without a budget the function itself travels
         work = partial(run_trainings, allowance=allowance) if allowance else run_trainings
+        workers = first.training.workers
         engine.train(
-            work,
-            plans,
-            workers=first.training.workers,
-            teams=len(plans),
-            gpus=first.training.gpus,
-            bar=bar,
+            work, plans, workers=workers, teams=len(plans), gpus=first.training.gpus, bar=bar
         )
         return [plan.folder for plan in plans]
 
