@@ -48,7 +48,7 @@ class Neighbour:
 def find_neighbours(text: str, folder: Path) -> tuple[Neighbour, ...]:
     """Return the files in `folder` that a source imports, and those that they import; all files of
     a package that one of them imports. Ordered by name."""
-    found: dict[str, Neighbour] = {}
+    found = {}
     waiting = imported_names(text)
     while waiting:
         name = waiting.pop()

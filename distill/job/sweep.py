@@ -152,7 +152,7 @@ def _set(tables: Any, parts: list[str], value: Scalar, where: str) -> None:
 
 def _key(tables: Any, part: str, where: str) -> int | str:
     """Return the key or the index that `part` is. Raises ValueError where there is none."""
-    known: list[int] | list[str] = []
+    known = []
     key: int | str = part
     if isinstance(tables, list):
         length = len(tables)

@@ -125,7 +125,7 @@ def make_once(
 def require_abandoned(folder: Storage, leases: Mapping[str, bytes | None], what: str) -> None:
     """Look whether any holder of `leases` (content by key) lives; watch those of other machines
     together. Raises BusyError where one does."""
-    watched: dict[str, Body] = {}
+    watched = {}
     for key, content in leases.items():
         where = folder.url(key)
         found = _parsed(content, where)

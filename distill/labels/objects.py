@@ -60,7 +60,7 @@ def found_attempts(
     """Find which entries' attempts lie in `folder`, in the size of `sizes` if given, and of which
     fragments others lie there."""
     found = np.zeros(len(entries), np.bool_)
-    others: set[int] = set()
+    others = set()
     attempts = entries.digests("attempt")
     for page in _pages(folder, _ATTEMPT):
         codes = _codes(page)

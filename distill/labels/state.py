@@ -190,7 +190,7 @@ def _unreadable(damaged: list[_DamagedCommit], table: pa.Table) -> dict[int, _Da
     if not damaged:
         return {}
     entries = Manifest(table)
-    found: dict[int, _DamagedCommit] = {}
+    found = {}
     for commit in sorted(damaged, key=lambda each: each.generation):
         fragment = commit.fragment
         entry = entries.find(fragment)

@@ -59,7 +59,7 @@ def holders(left: PendingFragments, leases: Sequence[PartLease]) -> Integers:
     """Return which of `leases` holds each fragment; `NOBODY` where none does."""
     codes = pending_codes(left)
     found: Integers = np.full(len(codes), NOBODY)
-    parts: dict[int, Integers] = {}
+    parts = {}
     # the narrowest last: it was taken over from a wider one
     order = sorted(range(len(leases)), key=lambda each: leases[each].first - leases[each].last)
     takeovers = [each for each in order if leases[each].is_takeover]

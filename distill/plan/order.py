@@ -44,7 +44,7 @@ def working_order(tables: JobTables) -> list[Batch]:
 def all_needed(tables: JobTables, keys: Iterable[str], *, to_label: bool = True) -> set[str]:
     """Return some things by their keys with all that they need, pools too; of label sets what
     decides the labeler alone where it is not `to_label`. A name that nothing has needs nothing."""
-    found: set[str] = set()
+    found = set()
     left = list(keys)
     while left:
         key = left.pop()
@@ -115,8 +115,8 @@ def _fit_needs(tables: JobTables, name: str) -> Iterator[str]:
     yield pool_key(fit.on)
     if fit.features is not None:
         yield fit.features.of
-    if fit.early_stop is not None and fit.early_stop.pool is not None:
-        stop = fit.early_stop
+    stop = fit.early_stop
+    if stop is not None and stop.pool is not None:
         yield pool_key(stop.pool)
 
 

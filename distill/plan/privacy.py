@@ -69,11 +69,11 @@ def promises(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
 def bare_pools(tables: JobTables, student: Student) -> set[str]:
     """Return the pools whose rows reach a student without noise by any way, of selections those
     that they are of."""
-    names: list[str | None] = []
+    names = []
     if student.training.private is None:
         names += [term.pool for term in student.terms]
-    if student.early_stop is not None:
-        stop = student.early_stop
+    stop = student.early_stop
+    if stop is not None:
         names.append(stop.pool)
     for key in _needed(tables, student):
         kind, _, name = key.partition(".")

@@ -79,8 +79,7 @@ class JobTables(JobSources):
         if isinstance(labeler, Structured):
             output = self._structure_output(labeler)
             classes = output.classes
-            kind = "logits" if classes else "value"
-            return Outputs(kind, classes)
+            return Outputs("logits" if classes else "value", classes)
         if isinstance(labeler, (Merge, Pooled, Taught)):
             return self._made_outputs(labeler, where)
         if isinstance(labeler, Custom):

@@ -60,7 +60,7 @@ def tell_path_columns(
         in_path = path_columns(key).keys() & set(columns)
         shared += [(key, name) for name in in_path.difference(footer.path_columns)]
     step = max(1, len(shared) // _MOST_OPENED)
-    told: set[str] = set()
+    told = set()
     for key, name in shared[::step]:
         in_path_too = path_columns(key)[name]
         firsts = _first_values(files, key, footers[key], name, format)

@@ -50,7 +50,7 @@ class SavedFooters:
     def save(self, entries: Sequence[ObjectMeta], stats: Sequence[FileStats]) -> None:
         """Store the footers of some files, those left out that cannot be read."""
         schemas: dict[pa.Schema, int] = {}
-        footers: list[list[Any]] = []
+        footers = []
         for entry, footer in zip(entries, stats, strict=True):
             if not isinstance(footer, str):
                 number = schemas.setdefault(footer.schema, len(schemas))

@@ -179,7 +179,7 @@ def _predict_file(
     why = ""
     sink = pa.BufferOutputStream()
     writer: pq.ParquetWriter | None = None
-    unwritten: list[pa.Table] = []
+    unwritten = []
     part_rows = _part_rows(student)
     for start, batch in _parts(files, key, format, columns, rows, part_rows=part_rows):
         table, reasons = _predict_part(student, batch, url)

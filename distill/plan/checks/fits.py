@@ -35,8 +35,8 @@ def _fit(tables: JobTables, name: str) -> Problems:
     if is_judged_on(tables, fit.on):
         yield f"{on}: students are judged on that pool. Fit it on another one."
     pools = [fit.on]
-    if fit.early_stop is not None and fit.early_stop.pool is not None:
-        stop = fit.early_stop
+    stop = fit.early_stop
+    if stop is not None and stop.pool is not None:
         pools.append(stop.pool)
     yield from check_seen(tables, pools, fit.model, fit.features, where)
     yield from check_size(fit.model, f"{where}.model")

@@ -125,8 +125,8 @@ def _stored(setting: Setting, name: str) -> Iterator[_Stored]:
 def _sample(setting: Setting, name: str, stored: Sequence[_Stored]) -> list[Commit]:
     """The commits that count: of drawn fragments, and where those are few of others."""
     drawn = {each.pool: each.codes for each in draw_pilot(setting, name)}
-    chosen: list[tuple[_Stored, int]] = []
-    others: list[tuple[_Stored, int]] = []
+    chosen = []
+    others = []
     draw = np.random.default_rng(setting.seed)
     for each in stored:
         entries = each.labels.entries

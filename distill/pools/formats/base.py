@@ -109,7 +109,7 @@ def valid_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.Chu
 
 
 def _decoded_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.ChunkedArray:
-    texts: list[str | None] = []
+    texts = []
     for row, content in enumerate(column.cast(pa.large_binary()).to_pylist()):
         try:
             texts.append(None if content is None else content.decode("utf-8"))

@@ -198,7 +198,7 @@ def _rows_with_quotes(
     before = letters[np.maximum(quotes - 1, 0)]
     is_border = np.isin(before, list(marks.delimiter + _NEWLINES)) | (quotes == 0)
     line = np.unique(np.searchsorted(newlines, quotes[is_border]))
-    found: dict[int, str] = {}
+    found = {}
     is_end = np.ones(len(newlines), np.bool_)
     stop = 0
     for start in np.concatenate([[0], newlines + 1])[line].tolist():

@@ -211,7 +211,7 @@ def _float(number: float) -> float:
 
 def _copied(name: str, values: list[Any], rejected: Rejected) -> pa.Array:
     """A column of several kinds as text."""
-    texts: list[str | None] = []
+    texts = []
     for row, value in enumerate(values):
         if value is None or kind_of(value) == "text":
             texts.append(value)

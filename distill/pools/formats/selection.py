@@ -195,7 +195,7 @@ class SelectionShard(ShardFile):
 
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         streamed = self.stream(rows, columns, max(1, len(rows)))
-        tables: list[pa.Table] = []
+        tables = []
         rejected: Rejected = {}
         start = 0
         for part in streamed.parts:

@@ -78,7 +78,7 @@ class Evaluator:
             predictions[method.key] = predictions_of(method, rows, self.truth)[judged]
         # the same draws for all, so that methods differ by what they say and not by their rows
         draws = draw(row, self.replicates) if self.replicates else None
-        sums: dict[str, MetricSums] = {}
+        sums = {}
         for key, predicted in predictions.items():
             sums[key] = self._sums(predicted, truth, predictions, draws, row)
         left_out = float((~judged).sum())

@@ -54,9 +54,9 @@ class Stopwatch:
 
         torch.set_num_threads(1)
         batch = _batch(self.source.seen(self.chunk))
-        batches: dict[str, npt.NDArray[np.generic]] = {}
-        labelers: dict[str, Labeler] = {}
-        batch_rows: dict[str, int] = {}
+        batches = {}
+        labelers = {}
+        batch_rows = {}
         for candidate in self.candidates:
             key = candidate.method.key
             labelers[key] = build_labeler(candidate.recipe)

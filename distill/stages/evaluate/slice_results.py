@@ -26,7 +26,7 @@ def slice_results(
     main = ROW_MEASURES[judged.kind][0]
     best = _best(judged, main)
     found: list[SliceResult] = []
-    wanted: dict[int, tuple[int, ...]] = {}
+    wanted = {}
     for slicing, sums in judged.slices.items():
         table = judged.slice_table(sums)
         lines = _worst_first(table, best, main)

@@ -71,7 +71,7 @@ class TextStudent:
         parts = above.named_children() if isinstance(above, nn.Sequential) else ()
         if above is not None and not isinstance(above, nn.Sequential | nn.Identity):
             return None
-        found: list[tuple[nn.Linear, str, bool]] = []
+        found = []
         for name, part in parts:
             if isinstance(part, nn.Linear):
                 found.append((part, f"trunk.above.{name}", False))

@@ -66,7 +66,7 @@ def _with_head(student: TextStudent, trunk: StaticModule, head: str, folder: str
     """The table, and the layers above it as model2vec's own head."""
     layers = [(layer, name) for layer, name, _ in student.layers_above or []]
     last = student.linear(head)
-    tensors: dict[str, Tensor] = {}
+    tensors = {}
     ours = {}
     for number, (layer, name) in enumerate([*layers, (last, "")]):
         for part, tensor in (("weight", layer.weight), ("bias", layer.bias)):

@@ -51,7 +51,7 @@ def timm_files(
     ExportError where timm answers otherwise."""
     assert record.plan is not None
     plan = NetworkPlan.from_plain(record.plan)
-    files: dict[str, bytes] = {}
+    files = {}
     for head, outputs in record.heads.items():
         own_key = f"{HEAD_PREFIX}{head}"
         key = TRUNK

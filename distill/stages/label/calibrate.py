@@ -179,7 +179,7 @@ def _ask(step: CalibrateStep, engine: Engine) -> dict[int, dict[str, Any]]:
     tasks = list(_chosen(pool, step.fragment_rows))
     rows = sum(task["rows"] for task in tasks)
     groups = ([task] for task in tasks)
-    answers: dict[int, dict[str, Any]] = {}
+    answers = {}
     with (
         track(f"calibrate {step.name} on {pool.name}", rows) as bar,
         closing(engine.map(CalibrationWorker, config, groups, step.compute, bar)) as coming,

@@ -104,7 +104,7 @@ class LabelWorker:
         intent, commit = unlabelled_intent(folder, task.intent)
         was_there = commit is not None
         was_written = False
-        along: dict[str, Commit] = {}
+        along = {}
         with (
             deadly_rows(f"{task.pool}/{intent.fragment}", intent.start) as deadly,
             self.clock.working() as clock,

@@ -30,7 +30,7 @@ def _costs(plans: Sequence[TrainingPlan]) -> list[int]:
     """Rows × parameters of each."""
     # no measure of time, but enough to know the long ones by
     # a sweep's variants share few networks, so few are built
-    parameters: dict[str, int] = {}
+    parameters = {}
     costs = []
     for plan in plans:
         network = str(plan.plan)

@@ -50,7 +50,7 @@ def _train(
 ) -> Collection[str]:
     """Train them all, and return the folders of those that no other driver had trained meanwhile."""
     given_up = []
-    now: set[str] = set()
+    now = set()
     for _, together in groupby(sorted(plans, key=_group), key=_group):
         mine = list(together)
         try:

@@ -36,7 +36,7 @@ def choose_typical(candidates: Candidates, rows: int, neighbours: int, sizes: In
     turns = list(_turns(available, former, sizes, rows))
     chosen_of = np.array(turns, np.int64)
     picks = np.bincount(chosen_of, minlength=clusters)
-    found: dict[int, Iterator[tuple[int, float]]] = {}
+    found = {}
     # cluster by cluster, and not in turns: memory then holds the distances within one
     for cluster in np.flatnonzero(picks).tolist():
         is_member = cluster_of == cluster
