@@ -192,10 +192,10 @@ class Job(Table):
             shared = set.intersection(*covered)
             if self.audit:
                 shared -= {self.audit.others, self.audit.whole}
-            if self.evaluate:
-                evaluate = self.evaluate
+            evaluate = self.evaluate
+            if evaluate:
                 shared.discard(evaluate.on)
-                powered = self.evaluate.prediction_powered
+                powered = evaluate.prediction_powered
                 if powered:
                     shared.discard(powered.over)
             if student.early_stop:

@@ -36,8 +36,8 @@ def class_weights(workspace: Workspace, term: Term, pools: Sequence[OpenPool]) -
 
 
 def _counts(workspace: Workspace, term: Term, pool: OpenPool) -> ClassCounts:
-    if term.label_set:
-        label_set = term.label_set
+    label_set = term.label_set
+    if label_set:
         return _label_counts(workspace, label_set, pool)
     return _target_counts(workspace, pool)
 

@@ -19,8 +19,7 @@ def fit_step(workspace: Workspace, name: str, model: Eszsl) -> FitStep:
     folder = fit_folder(workspace, name)
     record = read_record(folder)
     if record is not None:
-        uri = folder.uri
-        return FitStep(name, uri, record)
+        return FitStep(name, folder.uri, record)
     pool = workspace.pool(tables.fit[name].on)
     on = pool.name
     target = tables.pool_outputs(on)

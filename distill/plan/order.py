@@ -129,8 +129,8 @@ def _select_needs(tables: JobTables, name: str) -> Iterator[str]:
     table = tables.select[name]
     if table.structure is not None:
         yield f"structure.{table.structure}"
-    if table.by.by_labels is not None:
-        by_labels = table.by.by_labels
+    by_labels = table.by.by_labels
+    if by_labels is not None:
         yield f"labels.{by_labels}"
     if table.after is not None:
         yield table.after

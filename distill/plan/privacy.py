@@ -109,8 +109,8 @@ def _needed(tables: JobTables, student: Student) -> set[str]:
 def _label_sets(student: Student) -> list[str]:
     """The label sets that a student itself names."""
     names = [term.label_set for term in student.terms if term.label_set]
-    if student.features is not None:
-        seen = student.features
+    seen = student.features
+    if seen is not None:
         names.append(seen.label_set)
     terms = student.terms
     names += [

@@ -34,10 +34,10 @@ def structure_step(workspace: Workspace, name: str) -> StructureStep:
     where what it is fitted on is missing."""
     folder = structure_folder(workspace, name)
     record = read_record(folder)
+    uri = folder.uri
     if record is not None:
-        uri = folder.uri
         return StructureStep(name, uri, record)
-    return StructureStep(name, folder.uri, None, _inputs(workspace, name))
+    return StructureStep(name, uri, None, _inputs(workspace, name))
 
 
 def _inputs(workspace: Workspace, name: str) -> StructureInputs:

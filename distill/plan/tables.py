@@ -130,8 +130,8 @@ class JobTables(JobSources):
 
     def held_out_term(self, stop: HeldOut) -> Term:
         """Return the term whose mean over the held-out rows is the measure of an early stop."""
-        if stop.label_set:
-            label_set = stop.label_set
+        label_set = stop.label_set
+        if label_set:
             source = self.label_outputs(label_set)
         else:
             pool = str(stop.pool)

@@ -86,9 +86,9 @@ def label_width(workspace: Workspace, name: str) -> int:
 def seen_width(workspace: Workspace, student: Student) -> int:
     """Return the numbers a row that a student sees, of text that is not hashed 1. Raises
     PoolError."""
-    if student.features is not None:
-        label_set = student.features.label_set
-        return label_width(workspace, label_set)
+    seen = student.features
+    if seen is not None:
+        return label_width(workspace, seen.label_set)
     first = student.pools[0]
     return workspace.pool_like(first).width
 

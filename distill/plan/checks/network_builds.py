@@ -44,8 +44,8 @@ def check_networks_build(workspace: Workspace) -> None:
     """Refuse networks that do not fit their pools, pools of different widths that one network sees,
     and what no library here computes. Raises JobError, ContractError, MissingExtraError."""
     for labels in workspace.tables.labels.values():
-        if labels.views is not None:
-            views = labels.views
+        views = labels.views
+        if views is not None:
             _check_augmentation(workspace, views.augment)
     for build in _builds(workspace):
         augment = build.student.training.augment
@@ -127,8 +127,8 @@ def _may_not_fit(plan: NetworkPlan) -> bool:
 
 
 def _check_build(workspace: Workspace, build: _Build) -> None:
-    if build.student.features is not None:
-        student = build.student
+    student = build.student
+    if student.features is not None:
         width = seen_width(workspace, student)
         inputs = ["own", width, build.plan.to_plain(), *_asked_for(build)]
         workspace.remember("checks", inputs, partial(_build_for, workspace, build, width))

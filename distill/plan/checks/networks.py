@@ -126,9 +126,9 @@ def check_networks(tables: JobTables, student: Student, where: str) -> Problems:
     """Yield where the trunk or the heads' own networks cannot see its pools, or not alike, where
     the user's own are missing, and where a width stands that may not; `where` is its key."""
     pools = list(student.pools)
-    if tables.evaluate and student.features is not None:
-        judged_on = tables.evaluate.on
-        pools.append(judged_on)
+    evaluate = tables.evaluate
+    if evaluate and student.features is not None:
+        pools.append(evaluate.on)
     yield from check_seen(tables, pools, student.model, student.features, where)
     yield from check_size(student.model, f"{where}.model")
     for key, begun in pretrained_networks(student).items():

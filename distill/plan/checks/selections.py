@@ -162,8 +162,8 @@ def _rounds(tables: JobTables, name: str, where: str) -> Problems:
 def _fitted_on(tables: JobTables, structure: str) -> tuple[str, ...]:
     """The pools whose rows, or labels of rows, a structure is fitted on."""
     source = tables.structure_source(structure)
-    if source.label_set is not None:
-        label_set = source.label_set
+    label_set = source.label_set
+    if label_set is not None:
         return tables.labels[label_set].over
     return (str(source.pool),)
 

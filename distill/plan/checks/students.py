@@ -77,9 +77,9 @@ def _weights(student: Student, where: str) -> Problems:
 def _rows(tables: JobTables, student: Student, where: str) -> Problems:
     """Whether it sees alike rows, all of them labelled, and none that it is judged on."""
     pools = list(student.taught_on)
-    if tables.evaluate:
-        judged_on = tables.evaluate.on
-        pools.append(judged_on)
+    evaluate = tables.evaluate
+    if evaluate:
+        pools.append(evaluate.on)
     yield from check_same_features(tables, pools, f"{where}.on")
     for term in student.terms:
         yield from _covered(tables, student, term, where)

@@ -76,9 +76,9 @@ def _used(workspace: Workspace) -> list[str]:
     names += [str(stop.pool) for stop in stops if stop]
     for variant in tables.job.variants:
         names += [str(term.pool) for term in variant.spec.terms]
-    if tables.evaluate:
-        judged_on = tables.evaluate.on
-        names.append(judged_on)
+    evaluate = tables.evaluate
+    if evaluate:
+        names.append(evaluate.on)
     return [name for name in tables.pools if name in names and tables.pools[name].target]
 
 
