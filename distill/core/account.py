@@ -32,10 +32,8 @@ HOUR = 3600.0
 class Held:
     """How long workers of one kind were there, summed over them."""
 
-    cpus: float
-    """Of one worker."""
-    gpus: float
-    """Of one worker."""
+    cpus: float  # of one worker
+    gpus: float  # of one worker
     seconds: float
 
 
@@ -43,8 +41,7 @@ class Held:
 class StepSpent:
     """What was spent on one step, and what came of it."""
 
-    held: tuple[Held, ...] = ()
-    """One of each kind of worker."""
+    held: tuple[Held, ...] = ()  # one of each kind of worker
     rows: int = 0
     fragments: int = 0
     bytes: int = 0
@@ -87,8 +84,7 @@ class RunSpent:
 
     run: str
     job: str
-    began: float
-    """Seconds since 1970."""
+    began: float  # seconds since 1970
     ended: float
     steps: Mapping[str, StepSpent] = field(default_factory=dict)
 
@@ -106,12 +102,11 @@ class Totals:
 
     worker_hours: float = 0.0
     gpu_hours: float = 0.0
-    dollars: float | None = None
-    """None where some of it has no price."""
+    dollars: float | None = None  # None where some of it has no price
 
 
+# CPUs and GPUs of a worker to dollars an hour; None where no price fits
 Price = Callable[[float, float], float | None]
-"""CPUs and GPUs of a worker to dollars an hour; None where no price fits."""
 
 
 def add_up(steps: Iterable[StepSpent], price: Price | None) -> Totals:
@@ -131,8 +126,7 @@ def add_up(steps: Iterable[StepSpent], price: Price | None) -> Totals:
     )
 
 
-_DRIVER = (1.0, 0.0)
-"""CPUs and GPUs of the driver's process, where it is the worker."""
+_DRIVER = (1.0, 0.0)  # CPUs and GPUs of the driver's process, where it is the worker
 
 
 class Account:

@@ -13,8 +13,7 @@ from distill.core.intervals import LEVEL, Interval, z_of
 LOSS = "loss"
 LIRA_ONLINE = "lira_online"
 LIRA_OFFLINE = "lira_offline"
-RATES = (0.001, 0.01)
-"""The shares of false positives at which true positives are told."""
+RATES = (0.001, 0.01)  # the shares of false positives at which true positives are told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +21,7 @@ class Rate:
     """Members that an attack finds at one share of false positives."""
 
     false_positives: float
-    found: float | None
-    """Share of the members; None where the rows are too few to say."""
+    found: float | None  # share of the members; None where the rows are too few to say
     low: float | None = None
     high: float | None = None
     why: str = ""
@@ -40,14 +38,12 @@ class Rate:
 class Attack:
     """One attack on one subject."""
 
-    kind: str
-    """`loss`, `lira_online` or `lira_offline`."""
+    kind: str  # `loss`, `lira_online` or `lira_offline`
     auc: float
-    error: float
-    """Standard error of the AUC (DeLong et al. 1988)."""
+    error: float  # standard error of the AUC (DeLong et al. 1988).
     rates: Sequence[Rate]
+    # points of the ROC curve: the share of false positives, that of true ones
     curve: Sequence[Sequence[float]]
-    """Points of the ROC curve: the share of false positives, that of true ones."""
 
     def interval(self, members: int, others: int, level: float = LEVEL) -> Interval:
         """Return the interval of the AUC, of so many rows of both kinds."""
@@ -72,8 +68,7 @@ class CanaryBound:
     canaries: int
     guesses: int
     correct: int
-    epsilon: float
-    """ε is larger than this, with `confidence`; 0 says nothing."""
+    epsilon: float  # ε is larger than this, with `confidence`; 0 says nothing
     delta: float
     confidence: float
 
@@ -82,21 +77,16 @@ class CanaryBound:
 class SubjectResult:
     """What was found of one thing."""
 
-    at: str
-    """Its key in the job file."""
-    name: str
-    """For people: of a student the variant, and the head where it has several."""
-    key: str
-    """What no other has, as an evaluation knows it."""
-    loss_of_members: float
-    """The mean."""
+    at: str  # its key in the job file
+    name: str  # for people: of a student the variant, and the head where it has several
+    key: str  # what no other has, as an evaluation knows it
+    loss_of_members: float  # the mean
     loss_of_others: float
     attacks: Sequence[Attack]
     bound: CanaryBound | None = None
+    # what it promises of private rows (`core.privacy`); nothing, for what is distilled plainly
     statement: Mapping[str, Any] | None = None
-    """What it promises of private rows (`core.privacy`); nothing, for what is distilled plainly."""
-    without_shadows: str = ""
-    """Why LiRA was not tried."""
+    without_shadows: str = ""  # why LiRA was not tried
 
     @property
     def strongest(self) -> Attack:
@@ -131,14 +121,10 @@ class AuditResult:
 
     members_pool: str
     others_pool: str
-    members: int
-    """Rows that taught."""
-    others: int
-    """Rows that did not."""
-    left_out: int
-    """Tried rows without a usable target or features."""
-    doubles: int
-    """Tried rows that taught nothing, but have the features of one that did."""
+    members: int  # rows that taught
+    others: int  # rows that did not
+    left_out: int  # tried rows without a usable target or features
+    doubles: int  # tried rows that taught nothing, but have the features of one that did
     shadows: int
     subjects: Sequence[SubjectResult]
 

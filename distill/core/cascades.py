@@ -12,12 +12,9 @@ from typing import Any
 class Trial:
     """One threshold that was tried on labelled rows."""
 
-    share: float
-    """Of the pool's rows, those that the student would answer."""
-    bin: int
-    """The border, as `Threshold.bin`."""
-    rows: int
-    """Labelled rows among them."""
+    share: float  # of the pool's rows, those that the student would answer
+    bin: int  # the border, as `Threshold.bin`
+    rows: int  # labelled rows among them
     right: int
     passed: bool
 
@@ -26,20 +23,15 @@ class Trial:
 class Threshold:
     """Where the student is sure, and what labelled rows prove of it."""
 
+    # `confidence`: the student answers where its likeliest class has at least this probability.
+    # `sets`: a row's set has the classes of at least this probability.
     by: str
-    """`confidence`: the student answers where its likeliest class has at least this probability.
-    `sets`: a row's set has the classes of at least this probability."""
     threshold: float
-    bin: int = 0
-    """The same as the number of a bin (`stages.apply.sureness`), which decides."""
-    labelled: int
-    """Labelled rows that it was chosen on."""
-    answered: int
-    """Those of them that the student answers; of sets all."""
-    right: int
-    """Of these, rightly; of sets, those that hold the truth."""
-    bound: float
-    """The least share of right ones, at the stated confidence."""
+    bin: int = 0  # the same as the number of a bin (`stages.apply.sureness`), which decides
+    labelled: int  # labelled rows that it was chosen on
+    answered: int  # those of them that the student answers; of sets all
+    right: int  # of these, rightly; of sets, those that hold the truth
+    bound: float  # the least share of right ones, at the stated confidence
     trials: Sequence[Trial] = ()
 
     @classmethod
@@ -57,19 +49,15 @@ class CascadeResult:
     name: str
     pool: str
     student: str
-    student_labels: str
-    """The label set by the student."""
+    student_labels: str  # the label set by the student
     to: str
     on: str
     at_least: float
     confidence: float
     threshold: Threshold
-    rows: int
-    """Of the pool."""
-    unreadable: int
-    """Rows that nobody answers, since the student could not read them."""
-    sent: int
-    """Rows that the student does not answer."""
+    rows: int  # of the pool
+    unreadable: int  # rows that nobody answers, since the student could not read them
+    sent: int  # rows that the student does not answer
 
     @property
     def share_sent(self) -> float:
@@ -95,10 +83,8 @@ class CascadeCost:
     say."""
 
     result: CascadeResult
-    student_seconds: float | None
-    """For a million rows."""
-    teacher_seconds: float | None
-    """For a million rows."""
+    student_seconds: float | None  # for a million rows
+    teacher_seconds: float | None  # for a million rows
     student_dollars: float | None = None
     teacher_dollars: float | None = None
 

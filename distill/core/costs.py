@@ -45,37 +45,26 @@ NOTHING = Range(0.0, 0.0)
 class StepCost:
     """What is left of one step, and what it will take. None: nobody can say before it is begun."""
 
-    step: str
-    """Its key: `labels.teacher`, `students.small`, `evaluate`."""
-    rows: int
-    """That it sees in all, over all epochs or passes."""
+    step: str  # its key: `labels.teacher`, `students.small`, `evaluate`
+    rows: int  # that it sees in all, over all epochs or passes
     rows_left: int
-    cpus: float = 1.0
-    """Of one worker."""
-    gpus: float = 0.0
-    """Of one worker."""
-    memory_bytes: float = 0.0
-    """Of one worker; 0 where nobody knows."""
-    worker_hours: Range | None = None
-    """Of what is left, summed over workers."""
+    cpus: float = 1.0  # of one worker
+    gpus: float = 0.0  # of one worker
+    memory_bytes: float = 0.0  # of one worker; 0 where nobody knows
+    worker_hours: Range | None = None  # of what is left, summed over workers
+    # of what is left, by number of workers
     hours: Mapping[str, Range] = field(default_factory=dict)
-    """Of what is left, by number of workers."""
     gpu_hours: Range | None = None
-    bytes: Range | None = None
-    """That what is left will store."""
-    requests: Range | None = None
-    """To stores, of what is left."""
+    bytes: Range | None = None  # that what is left will store
+    requests: Range | None = None  # to stores, of what is left
+    # of what is left, by instance and market; empty without prices
     dollars: Mapping[str, Range] = field(default_factory=dict)
-    """Of what is left, by instance and market; empty without prices."""
-    spent_worker_hours: float = 0.0
-    """By all runs until now."""
-    spent_bytes: float = 0.0
-    """Stored already."""
+    spent_worker_hours: float = 0.0  # by all runs until now
+    spent_bytes: float = 0.0  # stored already
     note: str = ""
+    # of a step that is done: of the whole of it, as the newest plan before said
     planned_worker_hours: Range | None = None
-    """Of a step that is done: of the whole of it, as the newest plan before said."""
-    planned_bytes: Range | None = None
-    """Likewise."""
+    planned_bytes: Range | None = None  # Likewise
 
     def beside_former(self, former: StepCost) -> StepCost:
         """Return the step, where it is done, with what a plan before said of it."""
@@ -115,12 +104,9 @@ class RowCost:
     """What a teacher or student takes to answer rows."""
 
     name: str
-    role: str
-    """`teacher` or `student`."""
-    seconds_a_million: Range
-    """Of one worker, for a million rows."""
-    dollars_a_million: Mapping[str, Range]
-    """By instance and market; empty without prices."""
+    role: str  # `teacher` or `student`
+    seconds_a_million: Range  # of one worker, for a million rows
+    dollars_a_million: Mapping[str, Range]  # by instance and market; empty without prices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +114,9 @@ class CostPlan:
     """What is left of a job, and what it will take."""
 
     job: str
-    planned: float
-    """When: seconds since 1970."""
-    prices_on: str
-    """The day of the prices; "" without them."""
-    pilot: int
-    """Fragments that were labelled for it now."""
+    planned: float  # when: seconds since 1970
+    prices_on: str  # the day of the prices; "" without them
+    pilot: int  # fragments that were labelled for it now
     steps: tuple[StepCost, ...]
     a_million_rows: tuple[RowCost, ...]
 
@@ -174,15 +157,12 @@ class StepActual:
     """What a step was to take, by the newest plan, and what all runs took."""
 
     step: str
-    worker_hours: Range | None
-    """As planned."""
+    worker_hours: Range | None  # as planned
     spent_worker_hours: float
-    bytes: Range | None
-    """As planned."""
+    bytes: Range | None  # as planned
     spent_bytes: float
     spent_gpu_hours: float = 0.0
-    spent_dollars: float | None = None
-    """None where some of it has no price."""
+    spent_dollars: float | None = None  # None where some of it has no price
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> StepActual:

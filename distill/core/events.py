@@ -41,16 +41,11 @@ class Event:
     """One thing that happened."""
 
     name: str
-    time: float
-    """Seconds since 1970."""
-    job: str = ""
-    """The job file's name without its ending."""
-    step: str = ""
-    """`labels.NAME`, or the title of the work."""
-    fragment: str = ""
-    """Pool and id."""
-    worker: str = ""
-    """Host and process id."""
+    time: float  # seconds since 1970
+    job: str = ""  # the job file's name without its ending
+    step: str = ""  # `labels.NAME`, or the title of the work
+    fragment: str = ""  # pool and id
+    worker: str = ""  # host and process id
     figures: dict[str, Figure] = field(default_factory=dict)
 
 

@@ -16,15 +16,15 @@ from distill.core.losses import named_losses
 from distill.core.timeline import Mark, Point, RunRecord
 
 _SUMS = ("rows", "commits", "lost", "worker_hours", "gpu_hours", "dollars")
+# from so many seconds on, seconds of a unit, and its name
 _UNITS = ((172_800.0, 86_400.0, "days"), (7_200.0, 3_600.0, "hours"), (120.0, 60.0, "minutes"))
-"""From so many seconds on, seconds of a unit, and its name."""
 _BINS = 120
+# a run whose newest record is older, and that is not over, was ended from outside
 _SILENT_SECONDS = 300.0
-"""A run whose newest record is older, and that is not over, was ended from outside."""
 _SILENT_SHARE = 1 / 20
+# parts of a job belong together that begin so long after another has ended: a lost part that is
+# begun again
 _TOGETHER_SECONDS = 600.0
-"""Parts of a job belong together that begin so long after another has ended: a lost part that is
-begun again."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 from distill.core.syntax import parse_python
 
-ANY = "*"
-"""In place of a name: a call imports what only it knows, such as what a variable says."""
+ANY = "*"  # in place of a name: a call imports what only it knows, such as what a variable says
 _CALLS = ("import_module", "__import__")
 
 

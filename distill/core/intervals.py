@@ -21,8 +21,7 @@ from statistics import NormalDist
 
 Interval = tuple[float, float]
 
-LEVEL = 0.95
-"""Of the intervals that are shown."""
+LEVEL = 0.95  # of the intervals that are shown
 _EXACT_ROWS = 2_000
 
 

@@ -9,11 +9,9 @@ from typing import Any
 
 PASSED = "passed"
 FAILED = "failed"
-INCONCLUSIVE = "inconclusive"
-"""Too few rows to be sure of either; never a pass."""
+INCONCLUSIVE = "inconclusive"  # too few rows to be sure of either; never a pass
 
-LEAST_ROWS = 30
-"""A slice of fewer rows says so, and decides nothing."""
+LEAST_ROWS = 30  # a slice of fewer rows says so, and decides nothing
 _WORST = {FAILED: 0, INCONCLUSIVE: 1, PASSED: 2}
 
 
@@ -24,27 +22,22 @@ class Example:
     shard: str
     row: int
     truth: str
-    said: str
-    """By the first student."""
+    said: str  # by the first student
     text: str = ""
-    png: str = ""
-    """In base64."""
+    png: str = ""  # in base64
 
 
 @dataclass(frozen=True, kw_only=True)
 class SliceResult:
     """Rows of one value of one slicing."""
 
-    slicing: str
-    """`class`, `confidence`, `length`, `columns.NAME` or `labels.NAME`."""
+    slicing: str  # `class`, `confidence`, `length`, `columns.NAME` or `labels.NAME`
     value: str
     rows: int
-    few: bool
-    """Whether it has too few rows to say much."""
+    few: bool  # whether it has too few rows to say much
+    # by method's key and measure: the value, and the ends of its interval
     measures: Mapping[str, Mapping[str, Sequence[float]]]
-    """By method's key and measure: the value, and the ends of its interval."""
-    examples: Sequence[Example] = ()
-    """Rows on which students are furthest off; the worst first."""
+    examples: Sequence[Example] = ()  # rows on which students are furthest off; the worst first
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> SliceResult:
@@ -58,17 +51,14 @@ class PairsResult:
     """Every method beside every other, by their keys; tables line by line."""
 
     keys: Sequence[str]
+    # share of rows where both say the same; 1 − it is churn
     agreement: Sequence[Sequence[float]] = ()
-    """Share of rows where both say the same; 1 − it is churn."""
-    kl: Sequence[Sequence[float]] = ()
-    """Mean KL(line ‖ column), in nats."""
-    wins: Sequence[Sequence[int]] = ()
-    """Rows where the line is right and the column is wrong."""
-    squared: Sequence[Sequence[float]] = ()
-    """Of values: mean squared difference."""
+    kl: Sequence[Sequence[float]] = ()  # mean KL(line ‖ column), in nats
+    wins: Sequence[Sequence[int]] = ()  # rows where the line is right and the column is wrong
+    squared: Sequence[Sequence[float]] = ()  # of values: mean squared difference
+    # of values and independent outputs: variance over rows of the difference of both methods'
+    # main measure, from which the interval of that difference follows
     variance: Sequence[Sequence[float]] = ()
-    """Of values and independent outputs: variance over rows of the difference of both methods' main
-    measure, from which the interval of that difference follows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,38 +66,30 @@ class Comparison:
     """One method held against another on the same rows."""
 
     first: str
-    second: str
-    """Keys."""
+    second: str  # Keys
     measure: str
-    difference: float
-    """The first's less the second's."""
+    difference: float  # the first's less the second's
     low: float
-    high: float
-    """By the paired bootstrap."""
-    gained: int | None = None
-    """Rows where the first alone is right; of exclusive classes."""
+    high: float  # by the paired bootstrap
+    gained: int | None = None  # rows where the first alone is right; of exclusive classes
+    # rows where the second alone is right: negative flips, where the first is to follow it
     lost: int | None = None
-    """Rows where the second alone is right: negative flips, where the first is to follow it."""
-    p_value: float | None = None
-    """McNemar's."""
+    p_value: float | None = None  # McNemar's
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoweredResult:
     """How good a method is by few labels of people and many of the teacher."""
 
-    method: str
-    """Its key."""
+    method: str  # its key
     measure: str
-    pool: str
-    """Whose rows the teacher alone labelled."""
+    pool: str  # whose rows the teacher alone labelled
     value: float
     low: float
     high: float
     people_value: float
     people_low: float
-    people_high: float
-    """By people's labels alone."""
+    people_high: float  # by people's labels alone
     people_rows: int
     teacher_rows: int
     strata: int
@@ -117,29 +99,20 @@ class PoweredResult:
 class RuleResult:
     """One rule, over all rows or over one slice, held against one student."""
 
-    rule: str
-    """In words."""
-    student: str
-    """The method's key."""
-    name: str
-    """The method's name."""
+    rule: str  # in words
+    student: str  # the method's key
+    name: str  # the method's name
     measure: str
-    slicing: str
-    """Empty over all rows."""
-    value: str
-    """Of the slicing."""
+    slicing: str  # empty over all rows
+    value: str  # of the slicing
     rows: int
-    found: float | None
-    """The measure, or its difference to what it is held against."""
+    found: float | None  # the measure, or its difference to what it is held against
     low: float | None
-    high: float | None
-    """Bounds, each at the gate's confidence."""
+    high: float | None  # bounds, each at the gate's confidence
     limit: float
     state: str
-    why: str = ""
-    """What was not enough, where it is inconclusive."""
-    distance: float = 0.0
-    """How far beyond the limit, by the bounds' half width: the worst first."""
+    why: str = ""  # what was not enough, where it is inconclusive
+    distance: float = 0.0  # how far beyond the limit, by the bounds' half width: the worst first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +120,7 @@ class GateResult:
     """All rules."""
 
     confidence: float
-    results: Sequence[RuleResult] = field(default_factory=tuple)
-    """The worst first."""
+    results: Sequence[RuleResult] = field(default_factory=tuple)  # the worst first
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> GateResult:

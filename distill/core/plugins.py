@@ -13,8 +13,8 @@ from collections.abc import Iterable
 
 from distill.core.source import PythonFile
 
+# by path. Of a file that was edited, as in a notebook, the newest text counts.
 _loaded: dict[str, PythonFile] = {}
-"""By path. Of a file that was edited, as in a notebook, the newest text counts."""
 
 
 def load_plugins(files: Iterable[PythonFile]) -> None:

@@ -16,8 +16,7 @@ from typing import Any
 
 from distill.core.errors import InputError
 
-TOGETHER = "all of these together"
-"""The mechanism of a statement that adds up others."""
+TOGETHER = "all of these together"  # the mechanism of a statement that adds up others
 _REPLACED = "Of a row replaced by another, what noisy gradients cost counts twice."
 
 NO_STATEMENT = (
@@ -29,23 +28,18 @@ NO_STATEMENT = (
 class PrivacyStatement:
     """State an (ε, δ) guarantee, of what, over whom, and how it was computed."""
 
+    # `gnmax`, `lnmax`, `confident_gnmax` (noisy votes) or `dp_sgd` (noisy gradients)
     mechanism: str
-    """`gnmax`, `lnmax`, `confident_gnmax` (noisy votes) or `dp_sgd` (noisy gradients)."""
-    epsilon: float
-    """The bound ε that holds for whatever the private rows are; data-independent."""
-    delta: float
-    """The probability mass δ outside of it."""
+    epsilon: float  # the bound ε that holds for whatever the private rows are; data-independent
+    delta: float  # the probability mass δ outside of it
+    # what one neighbour adds or removes: `row`, or `all rows of one patient` for a key column
     unit: str
-    """What one neighbour adds or removes: `row`, or `all rows of one patient` for a key column."""
-    over: tuple[str, ...]
-    """The pools whose rows are protected."""
-    accounting: str
-    """How ε was computed: the accountant, its version, and what it assumes."""
-    notes: tuple[str, ...] = ()
-    """What is not protected, and what else a reader has to know."""
+    over: tuple[str, ...]  # the pools whose rows are protected
+    accounting: str  # how ε was computed: the accountant, its version, and what it assumes
+    notes: tuple[str, ...] = ()  # what is not protected, and what else a reader has to know
+    # a smaller ε from the votes themselves. It depends on private rows: not to be published as
+    # is, since no smooth sensitivity is applied.
     data_dependent_epsilon: float | None = None
-    """A smaller ε from the votes themselves. It depends on private rows: not to be published as is,
-    since no smooth sensitivity is applied."""
 
     def __post_init__(self) -> None:
         """Refuse a statement that promises nothing.

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 # then
 LINE_EVERY_SECONDS = 55.0
 _EVENT_EVERY_SECONDS = 5.0
+# the unit of looking at what is there: what is found wrong by it was wrong before any work
 FILES = "files"
-"""The unit of looking at what is there: what is found wrong by it was wrong before any work."""
 
 
 class Bar(Protocol):

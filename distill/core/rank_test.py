@@ -31,21 +31,19 @@ Array = npt.NDArray[np.float64]
 DRAWS = 20_000
 _SEED = 20_060_101
 _NUMBERS_AT_ONCE = 4_000_000
-_ROUNDING = 1e-9
-"""Sums of the same ranks in another order differ by less."""
+_ROUNDING = 1e-9  # sums of the same ranks in another order differ by less
 
 
 @dataclass(frozen=True)
 class RankTest:
     """What came of it, for k methods in their order."""
 
-    average_ranks: tuple[float, ...]
-    """1 is best."""
+    average_ranks: tuple[float, ...]  # 1 is best
     statistic: float
     p_value: float
+    # average ranks so far apart are told apart; None where no distance would be, since there are
+    # too few data sets
     distance: float | None
-    """Average ranks so far apart are told apart; None where no distance would be, since there are
-    too few data sets."""
     data_sets: int
 
     def told_apart(self, one: int, other: int) -> bool:

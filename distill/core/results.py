@@ -29,10 +29,8 @@ from distill.core.stored_results import (
 )
 from distill.core.structure_results import StructureResult
 
-EVALUATION_KEY = "evaluation.json"
-"""Of the object that a stored evaluation is, in its folder."""
-FORM = 2
-"""Of what is stored of an evaluation; 1 had no intervals, slices, comparisons and gate."""
+EVALUATION_KEY = "evaluation.json"  # of the object that a stored evaluation is, in its folder
+FORM = 2  # of what is stored of an evaluation; 1 had no intervals, slices, comparisons and gate
 LOWER_IS_BETTER = frozenset({"nll", "calibration_error", "brier", "mse", "mae", "mse_to_teacher"})
 MEASURES = {
     "accuracy": "all",
@@ -58,8 +56,8 @@ MEASURES = {
     "retrieval_recall": "recall@10",
 }
 """Measures in the order in which they are shown, with their column heads."""
+# those of the first comparison; all others stand in a table of their own
 FIRST_MEASURES = tuple(MEASURES)[:11]
-"""Those of the first comparison; all others stand in a table of their own."""
 ROW_MEASURES = {
     "exclusive": ("accuracy", "nll"),
     "independent": ("accuracy", "nll"),
@@ -83,10 +81,9 @@ SHARES = frozenset(
 )
 """Measures shown as percentages."""
 _SINCE_INTERVALS = ("form", "level", "slices", "pairs", "comparisons", "powered", "gate")
+# fields that `FORM` 1 does not have: what it became is found again by its digest
 _SINCE_INTERVALS_OF_METHODS = ("key", "intervals", "errors")
-"""Fields that `FORM` 1 does not have: what it became is found again by its digest."""
-GroupKey = tuple[bool, str]
-"""Whether a group is a student, and its name."""
+GroupKey = tuple[bool, str]  # whether a group is a student, and its name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,38 +91,32 @@ class MethodResult:
     """One method's measures."""
 
     name: str
-    role: str
-    """`teacher`, `labeler` or `student`."""
-    group: str
-    """Methods that differ by their seed alone share it."""
-    student: str = ""
-    """The variant, `combined[terms.1.weight=0.3,seed=1]`; empty for a label set."""
-    head: str = ""
-    """The student's head; empty for a label set."""
+    role: str  # `teacher`, `labeler` or `student`
+    group: str  # methods that differ by their seed alone share it
+    student: str = ""  # the variant, `combined[terms.1.weight=0.3,seed=1]`; empty for a label set
+    head: str = ""  # the student's head; empty for a label set
     taught_by: Sequence[str]
-    changes: Mapping[str, Any]
-    """What a sweep changed, by path."""
+    changes: Mapping[str, Any]  # what a sweep changed, by path
     parameters: int | None
     milliseconds_per_row: float
     measures: Mapping[str, float]
-    confusion: Sequence[Sequence[int]] | None
-    """Rows by true class and chosen class."""
+    confusion: Sequence[Sequence[int]] | None  # rows by true class and chosen class
+    # bins of confidence: `confidence`, `accuracy`, `rows`
     reliability: Sequence[Mapping[str, float]]
-    """Bins of confidence: `confidence`, `accuracy`, `rows`."""
-    history: Sequence[Mapping[str, Any]]
-    """What the training recorded of each epoch."""
+    history: Sequence[Mapping[str, Any]]  # what the training recorded of each epoch
+    # what no other method of the evaluation has: `labels.NAME` or `students.VARIANT.HEAD`; empty
+    # in what was stored before there were slices
     key: str = ""
-    """What no other method of the evaluation has: `labels.NAME` or `students.VARIANT.HEAD`; empty in
-    what was stored before there were slices."""
+    # by measure: the lower and the upper end, at the evaluation's level. The draw of the test
+    # rows is in it, and not that of the training.
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """By measure: the lower and the upper end, at the evaluation's level. The draw of the test rows
-    is in it, and not that of the training."""
+    # by measure: how far it may be off since a large pool's scores were put into bins
     errors: Mapping[str, float] = field(default_factory=dict)
-    """By measure: how far it may be off since a large pool's scores were put into bins."""
+    # `rows_per_second` in batches of `batch_rows`, and the median and 99th percentile of the
+    # milliseconds that a batch and a single row take, on one CPU thread; of networks
+    # `flops_per_row`, `weight_bytes`, and `batch_bytes`, the most that a batch's numbers take at
+    # once
     pace: Mapping[str, float] = field(default_factory=dict)
-    """`rows_per_second` in batches of `batch_rows`, and the median and 99th percentile of the
-    milliseconds that a batch and a single row take, on one CPU thread; of networks `flops_per_row`,
-    `weight_bytes`, and `batch_bytes`, the most that a batch's numbers take at once."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> MethodResult:
@@ -156,37 +147,31 @@ class Evaluation:
     job_text: str
     pool: str
     rows: int
-    left_out: int
-    """Rows without a known target or without labels; nobody is judged on them."""
-    kind: str
-    """`exclusive`, `independent` or `value`."""
+    left_out: int  # rows without a known target or without labels; nobody is judged on them
+    kind: str  # `exclusive`, `independent` or `value`
     classes: Sequence[str]
-    seen: Sequence[str]
-    """Classes that the teacher can say."""
+    seen: Sequence[str]  # classes that the teacher can say
     teacher: str | None
     methods: Sequence[MethodResult]
     label_sets: Sequence[LabelSetResult]
     versions: Mapping[str, str]
     structures: Sequence[StructureResult] = ()
+    # estimates beside what was spent; nothing where no plan of costs was made
     costs: Sequence[StepActual] = ()
-    """Estimates beside what was spent; nothing where no plan of costs was made."""
-    form: int = 1
-    """`FORM`, when it was stored."""
-    level: float = LEVEL
-    """Of all intervals."""
-    slices: Sequence[SliceResult] = ()
-    """Of each slicing the worst first."""
+    form: int = 1  # `FORM`, when it was stored
+    level: float = LEVEL  # of all intervals
+    slices: Sequence[SliceResult] = ()  # of each slicing the worst first
     pairs: PairsResult | None = None
+    # students held against each other, their teacher and a former student
     comparisons: Sequence[Comparison] = ()
-    """Students held against each other, their teacher and a former student."""
     powered: Sequence[PoweredResult] = ()
     gate: GateResult | None = None
+    # what can be told of the labelled rows; nothing where that was not looked for
     audit: AuditResult | None = None
-    """What can be told of the labelled rows; nothing where that was not looked for."""
 
+    # by student: what it promises of private rows, each a `core.privacy.PrivacyStatement` as
+    # JSON; nothing where none promises anything
     privacy: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    """By student: what it promises of private rows, each a `core.privacy.PrivacyStatement` as JSON;
-    nothing where none promises anything."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""

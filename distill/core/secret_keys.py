@@ -87,8 +87,8 @@ class FileKeys(KeySource):
         return _decoded(text, where)
 
 
+# by the scheme of their references
 KEY_SOURCES: dict[str, KeySource] = {"env": EnvironmentKeys(), "file": FileKeys()}
-"""By the scheme of their references."""
 
 
 def secret_key(reference: str) -> bytes:

@@ -27,8 +27,8 @@ RAISED: tuple[type[BaseException], ...] = (Exception, SystemExit, GeneratorExit)
 # one file at a time: another thread would find a module that is half run, and `os._exit` replaced;
 # by one thread again and again, since a file may have others loaded
 _LOADING = threading.RLock()
+# beginnings of files whose lines are not the user's
 _OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib")
-"""Beginnings of files whose lines are not the user's."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class PythonFile:
 
     path: str
     text: str
-    neighbours: tuple[Neighbour, ...] = ()
-    """The files beside it that it imports."""
+    neighbours: tuple[Neighbour, ...] = ()  # the files beside it that it imports
 
     @property
     def whole_text(self) -> str:

@@ -17,10 +17,8 @@ class ExampleRow:
 
     shard: str
     row: int
-    text: str = ""
-    """Of a text pool, cut to its first characters."""
-    png: str = ""
-    """Of an image pool, in base64."""
+    text: str = ""  # of a text pool, cut to its first characters
+    png: str = ""  # of an image pool, in base64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +27,9 @@ class Cluster:
 
     number: int
     rows: int
+    # rows by the pool's target, where it has one; the most frequent first
     classes: Mapping[str, int]
-    """Rows by the pool's target, where it has one; the most frequent first."""
-    nearest: Sequence[ExampleRow] = ()
-    """The rows nearest to its centre, the nearest first."""
+    nearest: Sequence[ExampleRow] = ()  # the rows nearest to its centre, the nearest first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +39,7 @@ class Sample:
     x: Sequence[float]
     y: Sequence[float]
     cluster: Sequence[int]
-    target: Sequence[int]
-    """Number of the row's class; −1 where it is not known."""
+    target: Sequence[int]  # number of the row's class; −1 where it is not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +49,8 @@ class Grid:
     rows: int
     columns: int
     hexagonal: bool
-    distances: Sequence[float]
-    """U-matrix: mean distance of a unit to its neighbours."""
-    hits: Sequence[int]
-    """Rows of the pool whose nearest unit it is."""
+    distances: Sequence[float]  # U-matrix: mean distance of a unit to its neighbours
+    hits: Sequence[int]  # rows of the pool whose nearest unit it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,30 +58,24 @@ class StructureResult:
     """One structure over one pool."""
 
     name: str
-    kind: str
-    """`pca`, `kmeans` or `som`."""
-    of: str
-    """What it was fitted on."""
+    kind: str  # `pca`, `kmeans` or `som`
+    of: str  # what it was fitted on
     pool: str
     rows: int
-    left_out: int
-    """Rows that could not be read as numbers."""
+    left_out: int  # rows that could not be read as numbers
+    # `silhouette` (on the sample), `davies_bouldin`, `inertia`, `quantization_error`,
+    # `topographic_error`, `explained`, as far as the kind has them
     measures: Mapping[str, float]
-    """`silhouette` (on the sample), `davies_bouldin`, `inertia`, `quantization_error`,
-    `topographic_error`, `explained`, as far as the kind has them."""
-    explained: Sequence[float] = ()
-    """Share of the variance of each principal component."""
-    passes: Sequence[Mapping[str, float]] = ()
-    """Measures of each pass of the fit."""
-    clusters: Sequence[Cluster] = ()
-    """The largest first."""
+    explained: Sequence[float] = ()  # share of the variance of each principal component
+    passes: Sequence[Mapping[str, float]] = ()  # measures of each pass of the fit
+    clusters: Sequence[Cluster] = ()  # the largest first
     all_clusters: int = 0
     classes: Sequence[str] = ()
     sample: Sample | None = None
     grid: Grid | None = None
+    # of a k-means: numbers of clusters, each with the inertia a row that drawn rows have with so
+    # many
     elbow: Sequence[Sequence[float]] = ()
-    """Of a k-means: numbers of clusters, each with the inertia a row that drawn rows have with so
-    many."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> StructureResult:
@@ -105,12 +93,9 @@ class ClusterDrift:
     """One cluster's part of a drift."""
 
     number: int
-    before: float
-    """Share of the rows that the structure was fitted on."""
-    now: float
-    """Share of the pool's rows."""
-    index: float
-    """Its summand of the population stability index."""
+    before: float  # share of the rows that the structure was fitted on
+    now: float  # share of the pool's rows
+    index: float  # its summand of the population stability index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +106,8 @@ class DriftResult:
     pool: str
     rows: int
     left_out: int
-    index: float
-    """Population stability index: Σ (now − before)·ln(now / before) over the clusters."""
-    worst: Sequence[ClusterDrift]
-    """The clusters that add most to it, the worst first."""
+    index: float  # population stability index: Σ (now − before)·ln(now / before) over the clusters
+    worst: Sequence[ClusterDrift]  # the clusters that add most to it, the worst first
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> DriftResult:

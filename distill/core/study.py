@@ -19,15 +19,12 @@ class DataSet:
     """One evaluation of the study."""
 
     name: str
-    pool: str
-    """The test pool."""
-    kind: str
-    """`exclusive`, `independent` or `value`."""
+    pool: str  # the test pool
+    kind: str  # `exclusive`, `independent` or `value`
     measure: str
     rows: int
     classes: int
-    uri: str
-    """Where the evaluation lies."""
+    uri: str  # where the evaluation lies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +33,10 @@ class Figure:
 
     value: float
     low: float | None
+    # ends of the interval, of the draw of test rows and of the seeds; None where neither is known
     high: float | None
-    """Ends of the interval, of the draw of test rows and of the seeds; None where neither is
-    known."""
     seeds: int
-    spread: float | None
-    """Standard deviation over seeds."""
+    spread: float | None  # standard deviation over seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +44,9 @@ class StudyMethod:
     """One method of the study."""
 
     name: str
-    role: str
-    """`teacher`, `labeler` or `student`."""
-    figures: Sequence[Figure | None]
-    """By data set; None where it was not judged."""
-    ranks: Sequence[float] | None = None
-    """By data set, 1 is best; None of who is not ranked."""
+    role: str  # `teacher`, `labeler` or `student`
+    figures: Sequence[Figure | None]  # by data set; None where it was not judged
+    ranks: Sequence[float] | None = None  # by data set, 1 is best; None of who is not ranked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,26 +56,22 @@ class Meeting:
     first: str
     second: str
     data_set: str
-    difference: float
-    """The first's less the second's."""
+    difference: float  # the first's less the second's
     low: float
     high: float
-    outcome: str
-    """Of the first: `win` or `loss` where the interval leaves out 0, else `tie`."""
+    outcome: str  # of the first: `win` or `loss` where the interval leaves out 0, else `tie`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """All of it."""
 
-    level: float
-    """Of all intervals, and of the tests."""
+    level: float  # of all intervals, and of the tests
     data_sets: Sequence[DataSet]
     methods: Sequence[StudyMethod]
-    meetings: Sequence[Meeting]
-    """Of each two ranked methods on each data set."""
+    meetings: Sequence[Meeting]  # of each two ranked methods on each data set
+    # over the ranked methods in their order; None of fewer than two, or of a single data set
     test: RankTest | None
-    """Over the ranked methods in their order; None of fewer than two, or of a single data set."""
 
     @property
     def ranked(self) -> list[StudyMethod]:

@@ -22,8 +22,7 @@ from distill.core.losses import Losses, how_lost, lost_kind, named_losses
 
 MOST_POINTS = 240
 _FIRST_SECONDS = 1.0
-_MOST_MARKS = 60
-"""Losses that have a time of their own; all are counted."""
+_MOST_MARKS = 60  # losses that have a time of their own; all are counted
 _NUMBER_DIGITS = 4
 
 
@@ -31,16 +30,13 @@ _NUMBER_DIGITS = 4
 class Point:
     """How far a run was. All but `workers` are sums since it began."""
 
-    seconds: float
-    """Since the run began."""
+    seconds: float  # since the run began
     workers: int
     rows: int
     commits: int
-    lost: int
-    """Nodes, workers and groups of them."""
+    lost: int  # nodes, workers and groups of them
     worker_hours: float
-    dollars: float
-    """0 where nobody said what an hour costs."""
+    dollars: float  # 0 where nobody said what an hour costs
     gpu_hours: float = 0.0
 
 
@@ -48,12 +44,9 @@ class Point:
 class Mark:
     """One thing that was lost."""
 
-    seconds: float
-    """Since the run began."""
-    kind: str
-    """See `distill.core.losses`."""
-    what: str
-    """Host, and how."""
+    seconds: float  # since the run began
+    kind: str  # see `distill.core.losses`
+    what: str  # host, and how
 
 
 @dataclass(frozen=True)
@@ -62,19 +55,14 @@ class RunRecord:
 
     run: str
     job: str
-    part: str
-    """`3/64` where several drivers worked on the job; else ""."""
-    began: float
-    """Seconds since 1970."""
-    is_over: bool
-    """Whether nothing was under way any more."""
+    part: str  # `3/64` where several drivers worked on the job; else ""
+    began: float  # seconds since 1970
+    is_over: bool  # whether nothing was under way any more
     priced: bool
     points: Sequence[Point] = ()
     marks: Sequence[Mark] = ()
-    lost: Mapping[str, int] = field(default_factory=dict)
-    """By kind."""
-    how: Mapping[str, int] = field(default_factory=dict)
-    """Nodes by how they were lost."""
+    lost: Mapping[str, int] = field(default_factory=dict)  # by kind
+    how: Mapping[str, int] = field(default_factory=dict)  # nodes by how they were lost
 
     @property
     def last(self) -> Point:

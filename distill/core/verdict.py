@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 from distill.core.results import LOWER_IS_BETTER, SHARES, Evaluation, Group, best_first
 
+# the main measures, as a sentence names them
 _MEASURED = {"accuracy": "accuracy over all rows", "mse": "mean squared error"}
-"""The main measures, as a sentence names them."""
 _LEAST_SEEDS = 3
-NOTABLE = 1.5
-"""From this factor on, a student is called smaller or faster than its teacher."""
+NOTABLE = 1.5  # from this factor on, a student is called smaller or faster than its teacher
 
 
 def format_measure(measure: str, value: float | None, spread: float | None = None) -> str:

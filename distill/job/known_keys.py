@@ -14,10 +14,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from distill.spec.described import DescribedSchema
 
-Location = tuple[int | str, ...]
-"""Where a mistake stands, as pydantic says it."""
-Node = dict[str, Any]
-"""A part of the job file's JSON schema."""
+Location = tuple[int | str, ...]  # where a mistake stands, as pydantic says it
+Node = dict[str, Any]  # a part of the job file's JSON schema
 
 _OTHER_NAMES = {
     "batch_rows": (

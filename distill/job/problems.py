@@ -14,17 +14,15 @@ from pydantic_core.core_schema import ErrorType
 from distill.job.known_keys import Location, TableSchema
 from distill.job.wording import way_out, what_is_due, written
 
-_MOST_LETTERS = 80
-"""Of a value that is quoted."""
+_MOST_LETTERS = 80  # of a value that is quoted
+# kinds of problems that a validator of ours, or of a plugin, says in words of its own; so it does
+# where pydantic does not know the kind
 _OWN_WORDS = ("value_error", "assertion_error")
-"""Kinds of problems that a validator of ours, or of a plugin, says in words of its own; so it does
-where pydantic does not know the kind."""
 _OF_PYDANTIC = frozenset(get_args(ErrorType))
+# keys whose value says where a secret lies; who writes the secret there shall not find it in a
+# log
 _SECRET_KEYS = ("key", "sse_customer_key")
-"""Keys whose value says where a secret lies; who writes the secret there shall not find it in a log.
-"""
-_OF_A_KEY = "[key]"
-"""Where pydantic says that the name of a table is wrong."""
+_OF_A_KEY = "[key]"  # where pydantic says that the name of a table is wrong
 
 
 def problem_lines(

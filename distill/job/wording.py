@@ -26,8 +26,7 @@ _TYPES = {
     "date_from_datetime_inexact": "a day without a time, such as 2026-11-29",
 }
 _UNQUOTED = {"int_type", "float_type", "bool_type"}
-_LONG = 1e12
-"""A number that is not written out."""
+_LONG = 1e12  # a number that is not written out
 _LISTS = {"tuple_type", "list_type", "set_type", "frozen_set_type"}
 _TABLES = {
     "dict_type",

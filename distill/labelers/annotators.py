@@ -27,10 +27,9 @@ import numpy.typing as npt
 
 from distill.labelers.base import Double, log_sum_exp
 
-_LEAST_COUNT = 1e-10
-"""In place of a count of 0, so that no class is ruled out by one vote."""
+_LEAST_COUNT = 1e-10  # in place of a count of 0, so that no class is ruled out by one vote
+# a logarithm: where the others are surer than this, their class is taken for the row's
 _SURE = np.log(0.9)
-"""A logarithm: where the others are surer than this, their class is taken for the row's."""
 ABSTAINED = -1
 Votes = npt.NDArray[np.int64]
 
@@ -39,10 +38,8 @@ Votes = npt.NDArray[np.int64]
 class Annotators:
     """What is known of the parties."""
 
-    prior: Double
-    """(C,)."""
-    errors: Double
-    """e[m, k, v], (M, C, C)."""
+    prior: Double  # (C,)
+    errors: Double  # e[m, k, v], (M, C, C)
 
     def log_posterior(self, votes_MB: Votes) -> tuple[Double, Double]:
         """Return log q (B, C) of rows, and how likely their votes are, as a logarithm (B,)."""
@@ -60,10 +57,8 @@ class Counts(NamedTuple):
 
     rows: float
     log_likelihood: float
-    of_class: Double
-    """Rows of each class (C,)."""
-    votes: Double
-    """Of each party, by class and vote (M, C, C)."""
+    of_class: Double  # rows of each class (C,)
+    votes: Double  # of each party, by class and vote (M, C, C)
 
 
 def votes_of(outputs_MBC: Double) -> Votes:
@@ -115,13 +110,10 @@ class PairCounts(NamedTuple):
     """What the look for pairs that err together adds up, over rows whose class the other parties
     are sure of, P pairs."""
 
-    of_class: Double
-    """(P, C)."""
-    first: Double
-    """Votes of the pair's first party, by class (P, C, C)."""
+    of_class: Double  # (P, C)
+    first: Double  # votes of the pair's first party, by class (P, C, C)
     second: Double
-    alike: Double
-    """Rows on which both said the same wrong class (P,)."""
+    alike: Double  # rows on which both said the same wrong class (P,)
 
 
 def count_pairs(votes_MB: Votes, known: Annotators) -> PairCounts:

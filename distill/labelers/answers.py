@@ -23,8 +23,7 @@ from distill.spec.labels import Answers
 from distill.spec.outputs import Outputs
 
 Array = npt.NDArray[Any]
-Tell = Callable[[str], None]
-"""Takes what a person should know of a labeler that works."""
+Tell = Callable[[str], None]  # takes what a person should know of a labeler that works
 
 
 def say_nothing(_note: str) -> None:

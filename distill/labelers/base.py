@@ -17,17 +17,15 @@ from distill.spec.outputs import Outputs
 
 Matrix = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
+# features of a batch, as `distill.pools.features.decode_features` makes them
 Inputs = npt.NDArray[np.generic]
-"""Features of a batch, as `distill.pools.features.decode_features` makes them."""
 
 
 class Predictions(NamedTuple):
     """Soft labels of B rows."""
 
-    outputs: Matrix
-    """(B, width)."""
-    disagreement: Matrix | None = None
-    """(B,), of an ensemble's members."""
+    outputs: Matrix  # (B, width)
+    disagreement: Matrix | None = None  # (B,), of an ensemble's members
 
 
 class Labeler(Protocol):

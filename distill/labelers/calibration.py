@@ -23,10 +23,8 @@ from distill.labelers.converted import ConvertedLabeler
 from distill.storage.base import Storage
 
 _OCTAVE = 8
-GRID = 2.0 ** (np.arange(-5 * _OCTAVE, 5 * _OCTAVE + 1) / _OCTAVE)
-"""Temperatures from 1/32 to 32."""
-UNCHANGED = int(np.argmin(np.abs(GRID - 1)))
-"""Where temperature 1 stands in `GRID`."""
+GRID = 2.0 ** (np.arange(-5 * _OCTAVE, 5 * _OCTAVE + 1) / _OCTAVE)  # temperatures from 1/32 to 32
+UNCHANGED = int(np.argmin(np.abs(GRID - 1)))  # where temperature 1 stands in `GRID`
 _DONE = "done.json"
 
 

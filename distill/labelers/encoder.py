@@ -13,11 +13,11 @@ from distill.labelers.base import Matrix
 from distill.labelers.runtime import Runtime, computing
 from distill.labelers.transformer import TEXT_LIBRARIES, UNLIMITED, position_limit, require_whole
 
+# by the names that are imported, and those that are installed
 ENCODER_LIBRARIES = {"sentence_transformers": "sentence-transformers", **TEXT_LIBRARIES}
-"""By the names that are imported, and those that are installed."""
 _LIBRARY = "sentence_transformers."
+# classes of the library's modules that only compute
 _KNOWN = {"Transformer", "Pooling", "Normalize", "Dense", "StaticEmbedding"}
-"""Classes of the library's modules that only compute."""
 _ROWS_AT_ONCE = 128
 
 

@@ -36,8 +36,8 @@ from distill.spec.labels import Merge
 from distill.spec.outputs import Outputs
 from distill.storage.open import open_storage
 
+# in place of a probability of 0, whose logarithm would be no number that is stored
 _LEAST = np.finfo(np.float32).tiny
-"""In place of a probability of 0, whose logarithm would be no number that is stored."""
 
 
 @dataclass(frozen=True)

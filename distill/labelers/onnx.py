@@ -32,8 +32,8 @@ from distill.spec.base import Positive
 
 _FILE = "model.onnx"
 _CONFIG = "config.json"
+# what an input may hold
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
-"""What an input may hold."""
 
 Array = npt.NDArray[np.generic]
 

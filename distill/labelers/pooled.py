@@ -28,25 +28,22 @@ from distill.spec.outputs import Outputs
 from distill.storage.open import open_storage
 
 _VOTES = Outputs("logits")
+# in place of a probability of 0, whose logarithm would be no number that is stored
 _LEAST = np.finfo(np.float32).tiny
-"""In place of a probability of 0, whose logarithm would be no number that is stored."""
 
 
 class GroupSums(NamedTuple):
     """What a pass adds up."""
 
-    votes: Double
-    """Of each group (K, C)."""
-    rows: Double
-    """(K,)."""
+    votes: Double  # of each group (K, C)
+    rows: Double  # (K,)
 
 
 @dataclass(frozen=True)
 class PooledLabeler:
     """Sees votes and groups, and answers with the votes that it is brought to."""
 
-    means: Double
-    """(K, C)."""
+    means: Double  # (K, C)
     own_share: float
 
     @classmethod

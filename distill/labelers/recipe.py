@@ -34,41 +34,28 @@ class Recipe:
         "pooled",
         "teachers",
     ]
-    folder: str = ""
-    """URI of a trained model's folder."""
+    folder: str = ""  # URI of a trained model's folder
     record: ModelRecord | None = None
-    code: Code = field(default_factory=dict)
-    """Sources of what the user wrote of a trained network."""
-    head: str = ""
-    """Of a trained network, which head answers; "" is its first."""
-    gives: str = ""
-    """What a structure gives of a row."""
-    before: Recipe | None = None
-    """The structure that one on top of another sees rows through."""
+    code: Code = field(default_factory=dict)  # sources of what the user wrote of a trained network
+    head: str = ""  # of a trained network, which head answers; "" is its first
+    gives: str = ""  # what a structure gives of a row
+    before: Recipe | None = None  # the structure that one on top of another sees rows through
+    # the user's own labeler, or the user's own part of the model that `ready` names
     source: PythonFile | None = None
-    """The user's own labeler, or the user's own part of the model that `ready` names."""
-    name: str = ""
-    """The class in `source`."""
+    name: str = ""  # the class in `source`
+    # the table of a labeler that the job file describes by itself, which builds it
     ready: LabelerKind | None = None
-    """The table of a labeler that the job file describes by itself, which builds it."""
-    files: ModelFiles | None = None
-    """The model that it names."""
-    merge: Merge | None = None
-    """How the labels of several parties become one."""
-    pooled: Pooled | None = None
-    """How rows of a group share their votes."""
+    files: ModelFiles | None = None  # the model that it names
+    merge: Merge | None = None  # how the labels of several parties become one
+    pooled: Pooled | None = None  # how rows of a group share their votes
     precision: str = "float32"
-    temperature: float = 1.0
-    """Its logits are divided by this: what calibration found."""
+    temperature: float = 1.0  # its logits are divided by this: what calibration found
     members: tuple[Member, ...] = ()
-    outputs: Outputs | None = None
-    """What its answers mean; None where nobody holds them against it."""
-    answers: Answers = "logits"
-    """As what it gives them."""
+    outputs: Outputs | None = None  # what its answers mean; None where nobody holds them against it
+    answers: Answers = "logits"  # as what it gives them
+    # the pool's columns of features, in the order of the job; empty where a row is one object
     columns: tuple[str, ...] = ()
-    """The pool's columns of features, in the order of the job; empty where a row is one object."""
-    width: int = 0
-    """Numbers in a row of an ensemble's outputs."""
+    width: int = 0  # numbers in a row of an ensemble's outputs
 
     def parts(self) -> Iterator[Recipe]:
         """Yield the recipes that are given rows: this one, those of the members, or of structures
@@ -85,10 +72,8 @@ class Recipe:
 class Member:
     """One labeler of an ensemble."""
 
-    name: str
-    """For people: kind and name."""
+    name: str  # for people: kind and name
     recipe: Recipe
-    share: float
-    """Its weight; those of all members sum to 1."""
+    share: float  # its weight; those of all members sum to 1
+    # where the ensemble's classes stand among its own; None where they are the same
     columns: tuple[int, ...] | None
-    """Where the ensemble's classes stand among its own; None where they are the same."""

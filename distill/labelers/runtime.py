@@ -18,14 +18,10 @@ class Runtime:
 
     device: str = "cpu"
     precision: str = "float32"
-    files: ModelFiles | None = None
-    """The model that the table names."""
-    source: PythonFile | None = None
-    """The user's own part of the model, from beside the job."""
-    columns: tuple[str, ...] = ()
-    """The names of the pool's columns of numbers."""
-    outputs: Outputs | None = None
-    """What is expected of its answers."""
+    files: ModelFiles | None = None  # the model that the table names
+    source: PythonFile | None = None  # the user's own part of the model, from beside the job
+    columns: tuple[str, ...] = ()  # the names of the pool's columns of numbers
+    outputs: Outputs | None = None  # what is expected of its answers
 
     def local_model(self) -> Path:
         """Bring the model to this machine, and return its file or folder. Raises JobError where it

@@ -23,8 +23,7 @@ from distill.storage.open import open_storage
 if TYPE_CHECKING:
     from distill.labelers.export_folder import ExportFolder
 
-MODEL = "model.json"
-"""What an export says of itself."""
+MODEL = "model.json"  # what an export says of itself
 
 
 class StudentLabeler(ModelLabelerKind):

@@ -23,8 +23,7 @@ from distill.models.networks.timm import Channels
 from distill.spec.base import Positive
 from distill.spec.pools import Features, ImageFeatures
 
-_GIVEN = ("num_classes", "pretrained")
-"""What `make_body` tells timm itself."""
+_GIVEN = ("num_classes", "pretrained")  # what `make_body` tells timm itself
 
 
 class TimmClassifier(ModelLabelerKind):

@@ -14,16 +14,15 @@ from distill.labelers.base import Inputs, Matrix
 from distill.labelers.runtime import Runtime, computing
 from distill.labelers.validation import clipped
 
+# by the names that are imported, and those that are installed
 TEXT_LIBRARIES = {"transformers": "transformers", "tokenizers": "tokenizers"}
-"""By the names that are imported, and those that are installed."""
 _POSITION_TABLES = {"position_embeddings", "embed_positions", "positions_embed", "wpe"}
-UNLIMITED = 1 << 40
-"""Tokens of a model that has no table of positions."""
+UNLIMITED = 1 << 40  # tokens of a model that has no table of positions
 # rows times the longest row's tokens: enough to fill a GPU, and far from its memory
 _TOKENS_AT_ONCE = 16_384
 
+# a text's or a pair's tokens, by the names of the model's inputs
 Tokens = list[dict[str, list[int]]]
-"""A text's or a pair's tokens, by the names of the model's inputs."""
 
 
 class SequenceModel:

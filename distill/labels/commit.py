@@ -51,19 +51,16 @@ Content = bytes
 class Commit(ManifestEntry):
     """What makes one fragment's labels exist: its entry, and what readers of labels do not need."""
 
-    label_set: str
-    """Label-set digest."""
+    label_set: str  # label-set digest
+    # rows by number of the class with the largest logit; empty for values and for very many
+    # classes
     histogram: dict[str, int]
-    """Rows by number of the class with the largest logit; empty for values and for very many
-    classes."""
     device: str
     versions: dict[str, str] = field(default_factory=dict)
     # mending never overwrites: a commit of the next generation stands beside what it replaces
-    replaces: str | None = None
-    """sha256 of the data of an earlier generation."""
+    replaces: str | None = None  # sha256 of the data of an earlier generation
     # commits from before it was written down have none
-    work: dict[str, float] = field(default_factory=dict)
-    """What it took, by `distill.core.work`."""
+    work: dict[str, float] = field(default_factory=dict)  # what it took, by `distill.core.work`
 
     @property
     def entry(self) -> ManifestEntry:

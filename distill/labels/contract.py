@@ -18,8 +18,7 @@ from distill.storage.base import Storage
 
 CONTRACT = "contract.json"
 _INLINE_CLASSES_BYTES = 1 << 16
-_SHOWN_CHARACTERS = 120
-"""Of a value in a message."""
+_SHOWN_CHARACTERS = 120  # of a value in a message
 _USUAL: Mapping[str, Any] = {
     "answers": "logits",
     "calibration": 1.0,
@@ -37,70 +36,52 @@ _USUAL: Mapping[str, Any] = {
 class Revealed:
     """What of a labeler's answers is stored, where that is less than all (`labels.reveal`)."""
 
-    top_1: bool = False
-    """The best class alone."""
-    clip: float | None = None
-    """How far a logit may lie below the row's largest."""
-    round: float | None = None
-    """Of what outputs are multiples."""
+    top_1: bool = False  # the best class alone
+    clip: float | None = None  # how far a logit may lie below the row's largest
+    round: float | None = None  # of what outputs are multiples
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
     """The meaning of one label set's rows."""
 
-    labeler: str
-    """Kind and name, such as `fitted:large`."""
-    revision: str
-    """sha256 of the weights, or the revision that a custom labeler states."""
-    preprocessing: str
-    """Digest of the features a row is decoded to."""
+    labeler: str  # kind and name, such as `fitted:large`
+    revision: str  # sha256 of the weights, or the revision that a custom labeler states
+    preprocessing: str  # digest of the features a row is decoded to
     kind: Literal["logits", "value"]
-    classes: tuple[str, ...]
-    """Names in order; empty for values."""
+    classes: tuple[str, ...]  # names in order; empty for values
     exclusive: bool
-    width: int
-    """Numbers in a row of outputs: classes, or the value's width."""
+    width: int  # numbers in a row of outputs: classes, or the value's width
     encoding: Literal["dense", "topk", "value"]
-    dtype: str
-    """Of a stored number: float32 or float16, or for `topk` float16 or uint8."""
-    k: int
-    """Logits that are stored of a row; 0 unless `topk`."""
-    temperatures: tuple[float, ...]
-    """At which `topk` stores the log-normaliser."""
+    dtype: str  # of a stored number: float32 or float16, or for `topk` float16 or uint8
+    k: int  # logits that are stored of a row; 0 unless `topk`
+    temperatures: tuple[float, ...]  # at which `topk` stores the log-normaliser
     batch_rows: int
     precision: str
+    # how far an output may lie from this labeler's next answer, as a share of the largest in its
+    # row: what canaries allow. Recorded, and not part of the digest.
     tolerance: float = field(compare=False)
-    """How far an output may lie from this labeler's next answer, as a share of the largest in its
-    row: what canaries allow. Recorded, and not part of the digest."""
+    # as what the labeler gave its outputs; what is stored are logits
     answers: Literal["logits", "probabilities"] = "logits"
-    """As what the labeler gave its outputs; what is stored are logits."""
+    # the labeler's logits were divided by this temperature, found on labelled rows
     calibration: float = 1.0
-    """The labeler's logits were divided by this temperature, found on labelled rows."""
-    disagreement: bool = False
-    """Whether a column says how far the members of an ensemble disagree."""
-    views: int = 0
-    """How often a row's image was altered and labelled, beside the row as it is."""
-    view_seed: int = 0
-    """What the alterations are drawn from, with the view, the shard and the row."""
-    view_augment: str = ""
-    """The alterations, `augment` of the job as canonical JSON."""
-    keys: tuple[str, ...] = ()
-    """Columns of the pool that stand beside the labels."""
-    format: Literal["arrow", "parquet"] = "arrow"
-    """Of the data files."""
-    reveal: Revealed | None = None
-    """What of the answers is stored; None: all."""
+    disagreement: bool = False  # whether a column says how far the members of an ensemble disagree
+    views: int = 0  # how often a row's image was altered and labelled, beside the row as it is
+    view_seed: int = 0  # what the alterations are drawn from, with the view, the shard and the row
+    view_augment: str = ""  # the alterations, `augment` of the job as canonical JSON
+    keys: tuple[str, ...] = ()  # columns of the pool that stand beside the labels
+    format: Literal["arrow", "parquet"] = "arrow"  # of the data files
+    reveal: Revealed | None = None  # what of the answers is stored; None: all
+    # whether data files and rejects are encrypted. Each names the key that it needs.
     encrypted: bool = False
-    """Whether data files and rejects are encrypted. Each names the key that it needs."""
+    # where the key lies that encrypts what is written. Neither stored nor part of the digest.
     key: str = field(default="", compare=False)
-    """Where the key lies that encrypts what is written. Neither stored nor part of the digest."""
+    # numbers in a row that the labeler saw when the set was begun; 0 where that is not known.
+    # Recorded, and no part of the digest, since it is the pool's: rows of another width are
+    # refused when they are labelled.
     in_features: int = field(default=0, compare=False)
-    """Numbers in a row that the labeler saw when the set was begun; 0 where that is not known.
-    Recorded, and no part of the digest, since it is the pool's: rows of another width are refused
-    when they are labelled."""
+    # library versions when the set was begun; not part of the digest
     versions: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Library versions when the set was begun; not part of the digest."""
 
     @property
     def meaning(self) -> dict[str, Any]:
@@ -173,10 +154,8 @@ class StoredContract:
     """What `contract.json` says."""
 
     contract: Contract
-    fragment_rows: int
-    """The cut: at most so many rows lie in a fragment."""
-    label_set: str
-    """Label-set digest."""
+    fragment_rows: int  # the cut: at most so many rows lie in a fragment
+    label_set: str  # label-set digest
 
 
 def read_contract(folder: Storage) -> StoredContract | None:

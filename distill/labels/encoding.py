@@ -65,8 +65,7 @@ class DenseLabels:
 
     outputs: Float
     labelled: Bool
-    disagreement: Float | None = None
-    """Of an ensemble's members (B,)."""
+    disagreement: Float | None = None  # of an ensemble's members (B,)
 
 
 @dataclass

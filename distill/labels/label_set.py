@@ -33,11 +33,10 @@ class LabelSet:
     folder: Storage
     name: str
     version: int
-    stored: StoredContract | None
-    """None before the set was begun."""
+    stored: StoredContract | None  # None before the set was begun
+    # committed fragments in (shard, row) order; of live shards alone where the inventory was
+    # known to the one who read them
     entries: Manifest
-    """Committed fragments in (shard, row) order; of live shards alone where the inventory was known
-    to the one who read them."""
 
     @property
     def label_hash(self) -> str:

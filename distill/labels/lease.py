@@ -41,8 +41,7 @@ _FIRST_PAUSE_SECONDS = 0.5
 # Where very many drivers wait for one that trains for hours.
 _MOST_PAUSE_SECONDS = 30.0
 
-Body = dict[str, Any]
-"""What `lease.json` says of its holder."""
+Body = dict[str, Any]  # what `lease.json` says of its holder
 Result = TypeVar("Result")
 
 

@@ -24,10 +24,9 @@ Integers = npt.NDArray[np.int64]
 
 # Fragments of a shard that a code has room for: 16.8 million, of at least one row each.
 _NUMBER_BITS = 24
-_ENTRIES_AT_ONCE = 2_000
-"""Objects that an iteration makes at once."""
+_ENTRIES_AT_ONCE = 2_000  # objects that an iteration makes at once
+# stored as bytes, and hex text in a `ManifestEntry`
 _HEX_COLUMNS = tuple(field.name for field in MANIFEST if pa.types.is_fixed_size_binary(field.type))
-"""Stored as bytes, and hex text in a `ManifestEntry`."""
 
 
 def _in_memory(field: pa.Field) -> pa.Field:
@@ -46,25 +45,21 @@ class ManifestEntry:
     """One committed fragment. Digests and ids are hex."""
 
     shard: int
-    number: int
-    """Of the fragment within its shard."""
+    number: int  # of the fragment within its shard
     generation: int
     start: int
     rows: int
     rejected: int
     bytes: int
-    format: str
-    """Of the data object: `arrow` or `parquet`."""
+    format: str  # of the data object: `arrow` or `parquet`
     attempt: str
     shard_id: str
-    sha256: str
-    """Of the data object."""
-    xxh3: str
-    """Fast digest of the data object, checked at each read."""
+    sha256: str  # of the data object
+    xxh3: str  # fast digest of the data object, checked at each read
+    # of the decoded columns: the same wherever and however often the fragment is labelled
     columns_sha256: str
-    """Of the decoded columns: the same wherever and however often the fragment is labelled."""
+    # device and library versions in one word: labels made on the same are the same bytes
     made_on: str
-    """Device and library versions in one word: labels made on the same are the same bytes."""
 
     @property
     def fragment(self) -> str:

@@ -25,10 +25,8 @@ _ATTEMPT = re.compile(r"(\d{6,}-\d{6,})/([0-9a-f]{32})\.[a-z]+")
 class FoundAttempts:
     """What a listing of data or rejects has of some entries, and beside them."""
 
-    found: npt.NDArray[np.bool_]
-    """Which entries' own attempts lie there."""
-    others: frozenset[int]
-    """Codes of fragments of which an attempt lies there that no entry names."""
+    found: npt.NDArray[np.bool_]  # which entries' own attempts lie there
+    others: frozenset[int]  # codes of fragments of which an attempt lies there that no entry names
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,7 @@ class _Listed:
 
     meta: ObjectMeta
     fragment: str
-    detail: str
-    """Of a commit its generation, of data or rejects the attempt."""
+    detail: str  # of a commit its generation, of data or rejects the attempt
 
 
 def newer_commits(folder: Storage, entries: Manifest) -> Iterator[tuple[str, int]]:

@@ -40,10 +40,9 @@ class PartLease:
     """What the key of a lease says."""
 
     part: Part
+    # code of the fragment that the driver begins with; −1 where it is the lease of the part
     begin: int = -1
-    """Code of the fragment that the driver begins with; −1 where it is the lease of the part."""
-    end: int = -1
-    """Code of the fragment that it ends with."""
+    end: int = -1  # code of the fragment that it ends with
 
     @property
     def is_takeover(self) -> bool:

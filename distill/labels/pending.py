@@ -17,11 +17,10 @@ from distill.pools.fragments import WHOLE, FragmentTable
 from distill.pools.inventory import Inventory, Shard
 
 _FRAGMENTS_AT_ONCE = 4_096
-_NO_FILE = "0" * 32
-"""No shard has this id."""
+_NO_FILE = "0" * 32  # no shard has this id
 
+# generation of the commit that counts no more, and the sha256 of its data where that is known
 Replaced = tuple[int, str | None]
-"""Generation of the commit that counts no more, and the sha256 of its data where that is known."""
 _NOTHING: Replaced = (-1, None)
 
 
@@ -31,10 +30,8 @@ class PendingFragments:
 
     inventory: Inventory
     cut: FragmentTable
-    positions: Integers
-    """In `cut`, in the order of work: ascending, unless somebody chose another."""
-    replaced: Mapping[int, Replaced]
-    """Commits of fragments that are labelled again, by code."""
+    positions: Integers  # in `cut`, in the order of work: ascending, unless somebody chose another
+    replaced: Mapping[int, Replaced]  # commits of fragments that are labelled again, by code
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -16,24 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 _CODES = np.arange(256)
-_LINEAR = 32
-"""Codes below this have equal steps."""
+_LINEAR = 32  # codes below this have equal steps
 # equal steps of 1/16 would end at 16 nats and add a KL of up to 0.2 at T = 4, where what lies
 # deeper still has weight
 _OCTAVES = (_LINEAR + _CODES % _LINEAR) * 2.0 ** (_CODES // _LINEAR - 1)
+# how far below the largest logit each code stands, in nats
 BELOW = np.where(_CODES < _LINEAR, _CODES, _OCTAVES) / 16
-"""How far below the largest logit each code stands, in nats."""
 
 # a sixth (and two of the exponent) takes 5 to 20% more bytes, gains nothing that a student could
 # see, and ends at 32 nats
 _MANTISSA_BITS = 5
-_DROPPED_BITS = 23 - _MANTISSA_BITS
-"""Of float32's mantissa."""
+_DROPPED_BITS = 23 - _MANTISSA_BITS  # of float32's mantissa
+# exponent and five mantissa bits of 2.0 in float32, less its code
 _FIRST_OCTAVE = (128 << _MANTISSA_BITS) - _LINEAR
-"""Exponent and five mantissa bits of 2.0 in float32, less its code."""
 _HALF_STEP = 1 << (_DROPPED_BITS - 1)
+# half a step more, and the first octave less, modulo 2³²
 _TO_CODE = np.uint32((_HALF_STEP - (_FIRST_OCTAVE << _DROPPED_BITS)) % (1 << 32))
-"""Half a step more, and the first octave less, modulo 2³²."""
 
 
 def to_gaps(below: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

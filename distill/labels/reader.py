@@ -28,8 +28,7 @@ from distill.labels.state import read_label_set
 from distill.pools.inventory import Inventory, read_inventory
 from distill.storage.open import open_storage
 
-_LEVELS = 4
-"""Of `labels/<name>/v<N>/<pool>`, below the root."""
+_LEVELS = 4  # of `labels/<name>/v<N>/<pool>`, below the root
 
 
 class StoredLabels:

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from distill.labels.contract import Contract
 
+# by which the one class that is revealed stands out: e⁻¹⁶ is a ten-millionth, and float16 and the
+# codes of `topk` hold it exactly
 TOP_1_LOGIT = 16.0
-"""By which the one class that is revealed stands out: e⁻¹⁶ is a ten-millionth, and float16 and the
-codes of `topk` hold it exactly."""
 
 Float = npt.NDArray[np.float32]
 

@@ -24,12 +24,10 @@ from distill.storage.base import ObjectMissingError, Storage
 
 log = logging.getLogger(__name__)
 
-SEGMENT_ENTRIES = 1_000
-"""While labelling, a segment is written at the latest after so many commits."""
+SEGMENT_ENTRIES = 1_000  # while labelling, a segment is written at the latest after so many commits
 # About 130 bytes an entry; a segment must stay under the 1 MiB of a conditional put.
 _MOST_ENTRIES = 6_000
-_MANY = 4
-"""Segments more than are needed, from which on they are written anew."""
+_MANY = 4  # segments more than are needed, from which on they are written anew
 # Readings of a folder from which gc may delete meanwhile.
 _TRIES = 3
 _KEY = re.compile(r"(\d{6,})\.arrow")
@@ -54,14 +52,10 @@ class StoredSegments:
     """What the segments in one folder say."""
 
     folder: Storage
-    table: pa.Table
-    """All entries, generations of a fragment side by side."""
-    listed: tuple[Segment, ...]
-    """By number."""
-    superseded_numbers: frozenset[int]
-    """Of segments that others stand for; some may be gone."""
-    damaged: tuple[str, ...]
-    """URLs of segments that could not be read."""
+    table: pa.Table  # all entries, generations of a fragment side by side
+    listed: tuple[Segment, ...]  # by number
+    superseded_numbers: frozenset[int]  # of segments that others stand for; some may be gone
+    damaged: tuple[str, ...]  # URLs of segments that could not be read
 
     @property
     def superseded(self) -> list[Segment]:

@@ -40,21 +40,17 @@ class LabelSetState:
     """A label set, and what a writer or a repair must know of its folder beyond it."""
 
     labels: LabelSet
-    mending: bool
-    """Whether damaged commits are about to be mended, and so no error."""
-    segments: StoredSegments
-    """The manifest as it was read, of all shards."""
-    live: Integers | None = None
-    """Shards whose entries `labels` has; all where that is None."""
+    mending: bool  # whether damaged commits are about to be mended, and so no error
+    segments: StoredSegments  # the manifest as it was read, of all shards
+    live: Integers | None = None  # shards whose entries `labels` has; all where that is None
+    # whether commits were looked for; they are not where the manifest covers the pool
     commits_listed: bool = False
-    """Whether commits were looked for; they are not where the manifest covers the pool."""
-    unrolled: tuple[ManifestEntry, ...] = ()
-    """Entries of commits that no segment has."""
+    unrolled: tuple[ManifestEntry, ...] = ()  # entries of commits that no segment has
+    # damaged commits that no other stands for, by fragment code
     unreadable: Mapping[int, Replaced] = field(default_factory=dict)
-    """Damaged commits that no other stands for, by fragment code."""
+    # codes of fragments of which data lies there that no entry names: what a killed run wrote and
+    # did not commit, beside garbage. Known once the data was listed (`repair.find_lost`).
     written: frozenset[int] = frozenset()
-    """Codes of fragments of which data lies there that no entry names: what a killed run wrote and
-    did not commit, beside garbage. Known once the data was listed (`repair.find_lost`)."""
 
 
 def read_label_set(
@@ -147,8 +143,8 @@ class _DamagedCommit:
 @dataclass
 class _NewerCommits:
     entries: list[ManifestEntry] = field(default_factory=list)
+    # the key of one commit, by the digest of the label set that it belongs to
     keys: dict[str, str] = field(default_factory=dict)
-    """The key of one commit, by the digest of the label set that it belongs to."""
     damaged: list[_DamagedCommit] = field(default_factory=list)
 
 

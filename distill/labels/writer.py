@@ -19,8 +19,8 @@ from distill.labels.segments import SEGMENT_ENTRIES, SegmentWriter
 from distill.labels.state import LabelSetState, visible_entries
 from distill.pools.inventory import Inventory
 
+# while labelling, a segment is written at the latest after so long, by all drivers together
 _SEGMENT_SECONDS = 60.0
-"""While labelling, a segment is written at the latest after so long, by all drivers together."""
 
 
 class LabelWriter:

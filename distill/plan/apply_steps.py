@@ -21,17 +21,14 @@ class CascadeStep:
 
     name: str
     folder: str
-    selection: str
-    """Folder of the selection of rows that are sent on."""
+    selection: str  # folder of the selection of rows that are sent on
     table: Cascade
     student: str
     pool: OpenPool
-    labels: LabelSet
-    """The student's, over the pool."""
+    labels: LabelSet  # the student's, over the pool
+    # the labelled rows: their targets are the column `truth`, the student's labels `student`
     judged: Dataset
-    """The labelled rows: their targets are the column `truth`, the student's labels `student`."""
-    asked: str
-    """Digest of all that decides the choice."""
+    asked: str  # digest of all that decides the choice
     pins: Mapping[str, str]
     fragment_rows: int
     found: CascadeResult | None
@@ -42,15 +39,13 @@ class SentRows:
     """Rows of a pool that somebody else answers."""
 
     result: CascadeResult
-    folder: str
-    """Of the selection that they are."""
+    folder: str  # of the selection that they are
     rounds: tuple[ChosenRound, ...]
+    # over the selection, or, where it is `of_pool`, over the whole pool; None where nobody
+    # answers them here
     answers: LabelSet | None
-    """Over the selection, or, where it is `of_pool`, over the whole pool; None where nobody
-    answers them here."""
     of_pool: bool
-    shards: Mapping[str, int]
-    """Numbers of the selection's files as shards, by key."""
+    shards: Mapping[str, int]  # numbers of the selection's files as shards, by key
 
 
 @dataclass(frozen=True)
@@ -60,13 +55,9 @@ class WriteStep:
     name: str
     folder: str
     pool: OpenPool
-    labels: LabelSet
-    """The student's, over the pool."""
-    probabilities: bool
-    """Whether those of all classes are written."""
+    labels: LabelSet  # the student's, over the pool
+    probabilities: bool  # whether those of all classes are written
     fragment_rows: int
     sent: SentRows | None
-    about: Mapping[str, str]
-    """What the manifest says of where it comes from."""
-    key: str = ""
-    """Where the key lies that encrypts the files; "" where they are plain."""
+    about: Mapping[str, str]  # what the manifest says of where it comes from
+    key: str = ""  # where the key lies that encrypts the files; "" where they are plain

@@ -33,10 +33,10 @@ class Method:
     folder: str = ""
     record: ModelRecord | None = None
     head: str = ""
+    # sources of what the user wrote of the student's network
     code: Code = field(default_factory=dict)
-    """Sources of what the user wrote of the student's network."""
+    # the column of the dataset that it sees in place of the pool's features, if it does
     features: str = ""
-    """The column of the dataset that it sees in place of the pool's features, if it does."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,15 @@ class Candidate:
 
     method: Method
     name: str
-    role: str
-    """`teacher`, `labeler` or `student`."""
-    pin: str
-    """Digest of what answers."""
-    width: int
-    """Numbers in a row of its answers."""
-    recipe: Recipe
-    """How to ask it now, to time it."""
+    role: str  # `teacher`, `labeler` or `student`
+    pin: str  # digest of what answers
+    width: int  # numbers in a row of its answers
+    recipe: Recipe  # how to ask it now, to time it
     column: LabelColumn | None = None
+    # labels that it sees in place of the pool's features: the column `method.features`
     seen: LabelColumn | None = None
-    """Labels that it sees in place of the pool's features: the column `method.features`."""
-    student: str = ""
-    """The variant's name; empty for a label set."""
-    group: str = ""
-    """Students that differ by their seed alone share it."""
+    student: str = ""  # the variant's name; empty for a label set
+    group: str = ""  # students that differ by their seed alone share it
     taught_by: Sequence[str] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
     parameters: int | None = None

@@ -23,8 +23,7 @@ from distill.pools.open_pool import OpenPool
 from distill.pools.target_counts import target_counts
 from distill.spec.students import ClassBalance, Term
 
-ClassCounts = npt.NDArray[np.int64]
-"""Rows of each class, (C,)."""
+ClassCounts = npt.NDArray[np.int64]  # rows of each class, (C,)
 
 
 def class_weights(workspace: Workspace, term: Term, pools: Sequence[OpenPool]) -> tuple[float, ...]:

@@ -23,8 +23,7 @@ from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
 from distill.spec.students import ClassBalance, ClusterBalance, Student, Term
 
-PoolGroup = tuple[str, ...]
-"""Names of pools whose rows are seen together."""
+PoolGroup = tuple[str, ...]  # names of pools whose rows are seen together
 
 
 def pools_of(student: Student, term: Term) -> PoolGroup:

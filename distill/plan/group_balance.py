@@ -16,8 +16,7 @@ from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
 from distill.spec.students import ClusterBalance
 
-Counts = npt.NDArray[np.int64]
-"""Rows of each group."""
+Counts = npt.NDArray[np.int64]  # rows of each group
 
 
 def group_weights(

@@ -43,8 +43,7 @@ _USUAL: Mapping[str, Any] = {
 from before."""
 
 
-_LETTERS = {"words": "letters"}
-"""What was a word to every network before that was a key."""
+_LETTERS = {"words": "letters"}  # what was a word to every network before that was a key
 
 
 def fit_folder(workspace: Workspace, name: str) -> Storage:

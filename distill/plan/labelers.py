@@ -39,11 +39,11 @@ from distill.spec.outputs import Outputs
 from distill.spec.pate import Pate
 from distill.spec.pools import VectorFeatures
 
+# a share of the row's largest output: what other hardware may make of the same weights. Two bits
+# of TF32's ten, which cuDNN takes for float32 convolutions unasked, and of float16's ten, and
+# three of bfloat16's eight, for the roundings that add up over layers. The same machine repeats
+# its bits.
 _TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5, "float16": 2.0**-8}
-"""A share of the row's largest output: what other hardware may make of the same weights. Two bits
-of TF32's ten, which cuDNN takes for float32 convolutions unasked, and of float16's ten, and three
-of bfloat16's eight, for the roundings that add up over layers. The same machine repeats its bits.
-"""
 
 
 def prepare_labels(workspace: Workspace, name: str) -> tuple[Recipe, Contract]:

@@ -28,8 +28,7 @@ from distill.spec.outputs import Outputs
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
-_MOST_COUNTS = 1 << 24
-"""Numbers that a pass of Dawid and Skene adds up: 128 MB."""
+_MOST_COUNTS = 1 << 24  # numbers that a pass of Dawid and Skene adds up: 128 MB
 
 log = logging.getLogger(__name__)
 

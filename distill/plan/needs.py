@@ -13,8 +13,8 @@ from distill.spec.models import Training, worker_range
 from distill.spec.students import Student
 
 _FLOAT_BYTES = 4
+# numbers a weight: itself, its gradient, and the optimizer's moments
 _COPIES = {"adamw": 4, "sgd": 2}
-"""Numbers a weight: itself, its gradient, and the optimizer's moments."""
 
 
 def later_trainings(

@@ -25,8 +25,7 @@ class Batch(NamedTuple):
     """Things of one kind with nothing of another kind between them: they are handed to their stage
     together, so that networks share one group of workers."""
 
-    kind: str
-    """`fit`, `structure`, `select` or `labels`: the first part of their keys."""
+    kind: str  # `fit`, `structure`, `select` or `labels`: the first part of their keys
     names: tuple[str, ...]
 
 

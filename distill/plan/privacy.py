@@ -24,8 +24,7 @@ from distill.spec.models import Fit
 from distill.spec.pate import Pate
 from distill.spec.students import ClusterBalance, Student
 
-PRIVACY = "privacy"
-"""Key of a record's details that has the statements."""
+PRIVACY = "privacy"  # key of a record's details that has the statements
 
 
 def inherited_statements(workspace: Workspace, student: Student) -> list[PrivacyStatement]:

@@ -32,9 +32,9 @@ class ReviewLabels:
     outputs: Outputs
     column: LabelColumn
     pin: str
+    # whether its labeler was fitted on the very pool: of rows that it learned by heart it finds
+    # no label suspect
     learned_it: bool
-    """Whether its labeler was fitted on the very pool: of rows that it learned by heart it finds no
-    label suspect."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,8 @@ class WeakSlice:
 
     slicing: Slicing
     value: str
-    text: str
-    """How much worse, in words."""
-    distance: float
-    """How far the best student's measure there is from its measure over all rows."""
+    text: str  # how much worse, in words
+    distance: float  # how far the best student's measure there is from its measure over all rows
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,9 @@ class ReviewStep:
 
     folder: str
     pool: OpenPool
-    labels: tuple[ReviewLabels, ...]
-    """The first is whose confidence counts."""
-    truth: Outputs | None
-    """Of the pool's target, where it has one of exclusive classes."""
-    classes: tuple[str, ...]
-    """All that any of them names."""
+    labels: tuple[ReviewLabels, ...]  # the first is whose confidence counts
+    truth: Outputs | None  # of the pool's target, where it has one of exclusive classes
+    classes: tuple[str, ...]  # all that any of them names
     reasons: tuple[str, ...]
     slices: tuple[WeakSlice, ...]
     rows: int

@@ -21,8 +21,7 @@ class SelectStep:
     folder: str
     pool_rows: int
     rounds: tuple[ChosenRound, ...]
-    inputs: SelectInputs | None = None
-    """None where it is done."""
+    inputs: SelectInputs | None = None  # None where it is done
 
 
 @dataclass(frozen=True)
@@ -30,23 +29,19 @@ class SelectInputs:
     """What rows are chosen from, and how."""
 
     by: SelectBy
-    number: int
-    """Of the round."""
+    number: int  # of the round
     rows: int
     seed: int
     without_duplicates: float | None
     pool: OpenPool
+    # the pool's rows, as the lowest structure sees them; without one nobody reads them
     dataset: Dataset
-    """The pool's rows, as the lowest structure sees them; without one nobody reads them."""
-    structure: Recipe | None
-    """What says the clusters, or alone what is seen of a row."""
+    structure: Recipe | None  # what says the clusters, or alone what is seen of a row
     has_clusters: bool
-    labels: LabelSet | None
-    """Of which the least sure rows are chosen."""
+    labels: LabelSet | None  # of which the least sure rows are chosen
+    # folders of its own former rounds, and of the selections that it comes after
     former: tuple[str, ...]
-    """Folders of its own former rounds, and of the selections that it comes after."""
-    most_rows: int
-    """Rows of a chunk, at most."""
+    most_rows: int  # rows of a chunk, at most
     asked: str
     pins: Mapping[str, str]
 
@@ -57,14 +52,10 @@ class MeasureStep:
 
     name: str
     folder: str
-    number: int
-    """Of the round."""
-    rounds: int
-    """Of which there may be so many."""
-    rows: int
-    """Of all rounds up to it."""
+    number: int  # of the round
+    rounds: int  # of which there may be so many
+    rows: int  # of all rounds up to it
     next_rows: int
-    students: tuple[str, ...]
-    """Variants that learned from it."""
+    students: tuple[str, ...]  # variants that learned from it
     stop_below: float | None
     seed: int

@@ -24,8 +24,7 @@ from distill.pools.formats.selection import SELECTED_SHARD
 from distill.pools.open_pool import OpenPool
 from distill.spec.selections import SELECT
 
-CLUSTERS = ("cluster", "unit")
-"""What structures give that is a cluster's number."""
+CLUSTERS = ("cluster", "unit")  # what structures give that is a cluster's number
 
 
 def select_step(workspace: Workspace, name: str) -> SelectStep:

@@ -17,8 +17,7 @@ class LabelSlicing:
 
     column: LabelColumn
     classes: tuple[str, ...]
-    pin: str
-    """Digest of what it says."""
+    pin: str  # digest of what it says
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,9 @@ class Slicing:
     """One way to tell rows apart."""
 
     name: str
+    # where numbers are cut; of a column without any, each value is a slice
     edges: tuple[float, ...] = ()
-    """Where numbers are cut; of a column without any, each value is a slice."""
-    column: str | None = None
-    """Of the pool."""
+    column: str | None = None  # of the pool
     labels: LabelSlicing | None = None
 
 

@@ -16,8 +16,7 @@ from distill.plan.structure_identity import structure_folder, structure_pools
 from distill.plan.workspace import Workspace
 from distill.storage.base import Storage
 
-_MOST_NAMED = 8
-"""Parts of a label set."""
+_MOST_NAMED = 8  # parts of a label set
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,7 @@ class MakePoolStep:
     name: str
     uri: str
     root: str
-    made_by: str
-    """`FILE.py:FUNCTION`, relative to the job file."""
+    made_by: str  # `FILE.py:FUNCTION`, relative to the job file
     job_file: Path
 
 
@@ -52,8 +51,7 @@ class MakePoolStep:
 class MakeModelStep:
     """Fill a model's folder by a function of the user's."""
 
-    where: str
-    """Key that names the function."""
+    where: str  # key that names the function
     uri: str
     root: str
     made_by: str
@@ -67,8 +65,7 @@ class FitStep:
     name: str
     folder: str
     record: ModelRecord | None
-    inputs: FitInputs | None = None
-    """None where it is done."""
+    inputs: FitInputs | None = None  # None where it is done
 
 
 @dataclass(frozen=True)
@@ -77,15 +74,11 @@ class FitInputs:
 
     model: Eszsl
     dataset: Dataset
-    most_rows: int
-    """Rows of a chunk, at most."""
+    most_rows: int  # rows of a chunk, at most
     classes: tuple[str, ...]
-    descriptions: Sequence[Sequence[str]]
-    """Cells of each class's row."""
-    encoder: ModelFiles | None
-    """Of descriptions that are texts."""
-    seen: tuple[str, ...]
-    """Classes that have labelled rows."""
+    descriptions: Sequence[Sequence[str]]  # cells of each class's row
+    encoder: ModelFiles | None  # of descriptions that are texts
+    seen: tuple[str, ...]  # classes that have labelled rows
     taught_by: Mapping[str, str]
 
 
@@ -93,12 +86,10 @@ class FitInputs:
 class TrainStep:
     """Train one network by gradients; `record` says that it is done, `plan` how to train it."""
 
-    name: str
-    """`students.NAME` or `fit.NAME`."""
+    name: str  # `students.NAME` or `fit.NAME`
     record: ModelRecord | None
     plan: TrainingPlan | None
-    teacher_of: str | None = None
-    """`fit.NAME`, of which it is one of several teachers."""
+    teacher_of: str | None = None  # `fit.NAME`, of which it is one of several teachers
 
 
 @dataclass(frozen=True)
@@ -111,8 +102,7 @@ class CalibrateStep:
     recipe: Recipe
     contract: Contract
     pool: OpenPool
-    values: StoredValues | None
-    """What the labeler sees in place of the pool's features."""
+    values: StoredValues | None  # what the labeler sees in place of the pool's features
     truth: Outputs
     fragment_rows: int
     compute: Compute
@@ -126,8 +116,7 @@ class AnnotatorsStep:
     folder: str
     found: ModelRecord | None
     parties: tuple[str, ...]
-    values: tuple[MergedValues, ...]
-    """What they wrote over each pool."""
+    values: tuple[MergedValues, ...]  # what they wrote over each pool
     inventories: tuple[Inventory, ...]
     outputs: Outputs
     passes: int
@@ -151,8 +140,8 @@ class LabelPart:
 
     pool: OpenPool
     stored: LabelSetState
+    # what its labeler sees in place of the pool's features: another label set's values
     values: StoredValues | None = None
-    """What its labeler sees in place of the pool's features: another label set's values."""
 
     @property
     def features(self) -> Features | StoredValues:
@@ -177,12 +166,10 @@ class LabelStep:
     fragment_rows: int
     compute: Compute
     max_rejected_fraction: float
-    strict: bool
-    """Whether labels made on several kinds of devices or libraries are refused."""
+    strict: bool  # whether labels made on several kinds of devices or libraries are refused
+    # which rows it covers twice, a sentence for each pair of pools
     shared_rows: tuple[str, ...] = ()
-    """Which rows it covers twice, a sentence for each pair of pools."""
-    votes: VotesStep | None = None
-    """Of noisy votes: what it asks of its teachers."""
+    votes: VotesStep | None = None  # of noisy votes: what it asks of its teachers
 
 
 @dataclass(frozen=True)
@@ -192,13 +179,10 @@ class PreviewStep:
     name: str
     recipe: Recipe
     contract: Contract
-    outputs: Outputs
-    """What its answers mean."""
+    outputs: Outputs  # what its answers mean
     pool: OpenPool
-    strict: bool
-    """As of a `LabelStep`."""
-    values: StoredValues | None = None
-    """As of a `LabelPart`."""
+    strict: bool  # as of a `LabelStep`
+    values: StoredValues | None = None  # as of a `LabelPart`
 
 
 @dataclass(frozen=True)
@@ -216,12 +200,10 @@ class VerifyStep:
     """Prove one label set as it is stored."""
 
     stored: StoredLabelsStep
-    inventory: Inventory | None
-    """None where the pool was never listed."""
+    inventory: Inventory | None  # None where the pool was never listed
     fragment_rows: int
     job_file: Path
-    selection: str | None = None
-    """Folder of the selection that the pool is, if it is one."""
+    selection: str | None = None  # folder of the selection that the pool is, if it is one
 
 
 @dataclass(frozen=True)
@@ -229,14 +211,11 @@ class PoweredPlan:
     """Rows that the teacher alone labelled, to judge students by beside those of people."""
 
     pool: OpenPool
-    candidates: tuple[Candidate, ...]
-    """The teacher and the students, over that pool."""
-    strata: LabelSlicing | None
-    """Over the test pool."""
-    other_strata: LabelSlicing | None
-    """Over that pool."""
+    candidates: tuple[Candidate, ...]  # the teacher and the students, over that pool
+    strata: LabelSlicing | None  # over the test pool
+    other_strata: LabelSlicing | None  # over that pool
+    # whether it is the test pool: then it means those of its rows that have no target
     same_pool: bool
-    """Whether it is the test pool: then it means those of its rows that have no target."""
 
 
 @dataclass(frozen=True)
@@ -259,11 +238,9 @@ class EvaluateStep:
     pool: OpenPool
     truth: Outputs
     candidates: tuple[Candidate, ...]
-    teacher: str | None
-    """Key of the method that agreement is measured against."""
+    teacher: str | None  # key of the method that agreement is measured against
     label_sets: tuple[LabelSetResult, ...]
-    former: str | None = None
-    """Key of the former student that others are held against."""
+    former: str | None = None  # key of the former student that others are held against
     slicings: tuple[Slicing, ...] = ()
     powered: PoweredPlan | None = None
     gate: GatePlan | None = None
@@ -273,11 +250,9 @@ class EvaluateStep:
 class SeenEncoder:
     """The model whose stored embeddings a student saw."""
 
-    where: str
-    """Key of its label set's labeler."""
+    where: str  # key of its label set's labeler
     files: ModelFiles
-    normalize: bool
-    """Whether its embeddings were scaled to length 1 when they were stored."""
+    normalize: bool  # whether its embeddings were scaled to length 1 when they were stored
 
 
 @dataclass(frozen=True)
@@ -287,11 +262,9 @@ class ExportStep:
     name: str
     folder: str
     record: ModelRecord
-    pool: OpenPool
-    """The first of those that taught it."""
+    pool: OpenPool  # the first of those that taught it
     ngrams: Ngrams | None
     code: Code
-    stopped_on: str | None
-    """The pool whose rows its training was stopped by."""
+    stopped_on: str | None  # the pool whose rows its training was stopped by
+    # what it saw the embeddings of, in place of the pool's features
     seen: SeenEncoder | None = None
-    """What it saw the embeddings of, in place of the pool's features."""

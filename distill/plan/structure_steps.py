@@ -12,8 +12,7 @@ from distill.models.record import ModelRecord
 from distill.spec.base import Gpus
 from distill.spec.structures import StructureModel
 
-PASSES = "passes"
-"""Folder of the passes of a fit, beside its record."""
+PASSES = "passes"  # folder of the passes of a fit, beside its record
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,7 @@ class StructureStep:
     name: str
     folder: str
     record: ModelRecord | None
-    inputs: StructureInputs | None = None
-    """None where it is done."""
+    inputs: StructureInputs | None = None  # None where it is done
 
 
 @dataclass(frozen=True)
@@ -34,15 +32,11 @@ class StructureInputs:
     model: StructureModel
     seed: int
     dataset: Dataset
-    before: Recipe | None
-    """The structure that it sees rows through."""
-    width: int
-    """Numbers in a row that it sees."""
-    most_rows: int
-    """Rows of a chunk, at most."""
+    before: Recipe | None  # the structure that it sees rows through
+    width: int  # numbers in a row that it sees
+    most_rows: int  # rows of a chunk, at most
     taught_by: Mapping[str, str]
-    gpus: Gpus = 0
-    """Of one task of a pass."""
+    gpus: Gpus = 0  # of one task of a pass
 
 
 @dataclass(frozen=True)
@@ -52,11 +46,9 @@ class LookStep:
 
     name: str
     folder: str
-    key: str
-    """Of the result in the folder: its name says what was looked at."""
+    key: str  # of the result in the folder: its name says what was looked at
     result: StructureResult | None
-    inputs: LookInputs | None = None
-    """None where it is done."""
+    inputs: LookInputs | None = None  # None where it is done
 
 
 @dataclass(frozen=True)
@@ -64,18 +56,14 @@ class LookInputs:
     """What a look at a structure needs."""
 
     of: str
-    pool: str
-    """Names of its pools."""
+    pool: str  # names of its pools
     recipe: Recipe
+    # its rows as the lowest structure of its chain sees them, with the target as a column where
+    # the pools have one and the same
     dataset: Dataset
-    """Its rows as the lowest structure of its chain sees them, with the target as a column where
-    the pools have one and the same."""
-    shown: Dataset
-    """The same rows as their pools have them."""
-    classes: tuple[str, ...]
-    """Of the target; empty without one."""
-    rows: int
-    """Rows that it was fitted on."""
+    shown: Dataset  # the same rows as their pools have them
+    classes: tuple[str, ...]  # of the target; empty without one
+    rows: int  # rows that it was fitted on
     left_out: int
 
 
@@ -86,13 +74,10 @@ class DriftStep:
     name: str
     pool: str
     folder: str
-    key: str
-    """Of the result in the folder: its name says what was compared."""
-    most: float | None
-    """The limit that the job sets."""
+    key: str  # of the result in the folder: its name says what was compared
+    most: float | None  # the limit that the job sets
     result: DriftResult | None
-    inputs: DriftInputs | None = None
-    """None where it is done."""
+    inputs: DriftInputs | None = None  # None where it is done
 
 
 @dataclass(frozen=True)
@@ -100,5 +85,4 @@ class DriftInputs:
     """What it takes to hold a pool against a structure."""
 
     recipe: Recipe
-    dataset: Dataset
-    """The pool's rows as the lowest structure of its chain sees them."""
+    dataset: Dataset  # the pool's rows as the lowest structure of its chain sees them

@@ -52,8 +52,7 @@ class GatherStep:
     name: str
     folder: str
     record: ModelRecord | None
-    teachers: tuple[str, ...]
-    """Their folders."""
+    teachers: tuple[str, ...]  # their folders
     taught_by: Mapping[str, str]
 
 

@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "timeline"
 _KEY = re.compile(r"(?P<run>[^./]+\.(?P<job>.+)\.[^./]+\.[^./]+)/(?P<number>\d+)\.json")
-_MOST_RUNS = 256
-"""That are read: the newest ones."""
+_MOST_RUNS = 256  # that are read: the newest ones
 _READ_THREADS = 16
 
 

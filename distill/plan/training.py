@@ -49,23 +49,20 @@ from distill.spec.students import MAIN, HeldOut, Ramp, RowWeight, Student, Term
 class TermPlan:
     """One term with its classes found among the head's."""
 
-    text: str
-    """For people: `KL(T=4) to labels.large`."""
+    text: str  # for people: `KL(T=4) to labels.large`
     column: str
     source: int
     head: str
     loss: Loss
     weight: float
     target: bool
+    # where the source's classes stand in the head; None where they are the head's, in its order
     positions: tuple[int, ...] | None
-    """Where the source's classes stand in the head; None where they are the head's, in its order.
-    """
-    own: CustomLossCall | None = None
-    """Where the loss is of the user's own."""
+    own: CustomLossCall | None = None  # where the loss is of the user's own
     ramp: Ramp | None = None
+    # numbers that its source has a row, where that is not the head's width: learned through a
+    # projection (`distill.stages.train.projection`)
     projected: int | None = None
-    """Numbers that its source has a row, where that is not the head's width: learned through a
-    projection (`distill.stages.train.projection`)."""
     row_weight: RowWeight | None = None
 
     @property
@@ -94,8 +91,7 @@ class HeldOutPlan:
 class TrainingPlan:
     """Everything a training worker needs."""
 
-    key: str
-    """Its table in the job file."""
+    key: str  # its table in the job file
     name: str
     folder: str
     plan: NetworkPlan
@@ -106,10 +102,8 @@ class TrainingPlan:
     seed: int
     taught_by: Mapping[str, str]
     most_chunk_rows: int
-    description: Mapping[str, Any]
-    """For people: kept in the record."""
-    lane_rows: tuple[int, ...]
-    """Rows that a lane gives to a step, by source."""
+    description: Mapping[str, Any]  # for people: kept in the record
+    lane_rows: tuple[int, ...]  # rows that a lane gives to a step, by source
     held_out: HeldOutPlan | None = None
 
     def order(self, source: int) -> Sampler:
@@ -177,8 +171,7 @@ def plan_student(workspace: Workspace, variant: Variant) -> TrainingPlan | Model
 class _Subject:
     """What is to be trained: a student, or a fit as if it were one."""
 
-    key: str
-    """Its table in the job file."""
+    key: str  # its table in the job file
     variant: Variant
     folder: str
     heads: Mapping[str, Outputs]

@@ -35,18 +35,14 @@ class ChosenRound:
     """The record of one round."""
 
     number: int
-    asked: str
-    """Digest of what the job says of it: another one is another selection."""
-    method: Mapping[str, Any]
-    """`by`, as the job says it."""
+    asked: str  # digest of what the job says of it: another one is another selection
+    method: Mapping[str, Any]  # `by`, as the job says it
     seed: int
     rows: int
-    files: tuple[str, ...]
-    """Keys under `rows`, in order."""
+    files: tuple[str, ...]  # keys under `rows`, in order
+    # what it was chosen from, by digest: the pool's content, the structure's weights, labels
     pins: Mapping[str, str]
-    """What it was chosen from, by digest: the pool's content, the structure's weights, labels."""
-    counts: Mapping[str, int]
-    """Rows that were seen, left out as duplicates, and so on."""
+    counts: Mapping[str, int]  # rows that were seen, left out as duplicates, and so on
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> ChosenRound:
@@ -59,21 +55,15 @@ class RoundMeasure:
     """What the students were worth that learned from all rows up to a round."""
 
     number: int
-    rows: int
-    """Of all rounds up to this one."""
+    rows: int  # of all rounds up to this one
     student: str
-    pool: str
-    """That it was judged on."""
-    score: float
-    """Its accuracy there, the mean over its seeds."""
-    error: float
-    """Standard error of the score."""
-    next_rows: int
-    """Rows of the next round."""
+    pool: str  # that it was judged on
+    score: float  # its accuracy there, the mean over its seeds
+    error: float  # standard error of the score
+    next_rows: int  # rows of the next round
+    # what the learning curve promises of these; None before it has points enough
     points: float | None
-    """What the learning curve promises of these; None before it has points enough."""
-    margin: float | None
-    """Half of the interval about it."""
+    margin: float | None  # half of the interval about it
 
     def promises_less(self, points: float | None) -> bool:
         """Whether the next round is not worth so many points."""

@@ -26,8 +26,7 @@ _MOST_NAMED = 3
 _MOST_OPENED = 16
 _LOOKED_AT_ROWS = 64
 
-Footers = Mapping[str, Footer]
-"""Of new files, by key."""
+Footers = Mapping[str, Footer]  # of new files, by key
 
 
 def check_names(

@@ -20,8 +20,7 @@ from distill.pools.formats.base import check_columns, is_text, value_type
 from distill.pools.formats.options import MIXED
 from distill.spec.pools import Pool
 
-Examples = dict[pa.Schema, str]
-"""The distinct schemas of files, each with the URL of the first one."""
+Examples = dict[pa.Schema, str]  # the distinct schemas of files, each with the URL of the first one
 
 _MOST_NAMED = 3
 

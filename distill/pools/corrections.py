@@ -55,12 +55,10 @@ def corrections_path(name: str) -> str:
 class Corrections:
     """What is handed in for one pool."""
 
-    name: str
-    """The pool that they are."""
+    name: str  # the pool that they are
     spec: Pool
     handed_in: Storage
-    base: OpenPool
-    """The pool that they are of."""
+    base: OpenPool  # the pool that they are of
 
     def store(self, folder: Storage) -> frozenset[str]:
         """Check what is handed in, and store it below `folder` unless it is there; return the keys of

@@ -25,11 +25,10 @@ from distill.storage.open import open_storage
 _THREADS = 16
 _MOST_NAMED = 3
 _SAVED_FILES = 256
-_SAVED_SECONDS = 5.0
-"""As many files, or as long a time, are stored together."""
+_SAVED_SECONDS = 5.0  # as many files, or as long a time, are stored together
 
+# (title, URI of the pool, files, format, save) → the stats of each file, in order
 ReadFileStats = Callable[[str, str, Sequence[ObjectMeta], str, SaveFooters], Sequence[FileStats]]
-"""(title, URI of the pool, files, format, save) → the stats of each file, in order."""
 
 
 def read_file_stats(

@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 Numbers = npt.NDArray[np.int64]
 
-WHOLE = -1
-"""`group` of a fragment that is whole row groups."""
+WHOLE = -1  # `group` of a fragment that is whole row groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +24,11 @@ class FragmentTable:
     """One entry a fragment in each column, in (shard, row) order."""
 
     shard: npt.NDArray[np.int32]
-    number: npt.NDArray[np.int32]
-    """Of the fragment in its shard."""
+    number: npt.NDArray[np.int32]  # of the fragment in its shard
     start: Numbers
     rows: Numbers
+    # number of the one larger row group that it is a part of, else `WHOLE`
     group: npt.NDArray[np.int32]
-    """Number of the one larger row group that it is a part of, else `WHOLE`."""
 
     def __len__(self) -> int:
         return len(self.shard)

@@ -8,8 +8,7 @@ import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
 
-GOLDEN = 0x9E3779B97F4A7C15
-"""Odd, so that multiplying by it loses nothing."""
+GOLDEN = 0x9E3779B97F4A7C15  # odd, so that multiplying by it loses nothing
 
 
 def mixed(hashes: Hashes) -> Hashes:

@@ -31,14 +31,11 @@ Bytes = npt.NDArray[np.uint8]
 MOST_PIXELS = 1 << 26
 # whoever wrote the file may be hostile: none of pillow's other decoders is opened
 FORMATS = ("PNG", "JPEG", "WEBP")
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Of pillow, by channels."""
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of pillow, by channels
 # eight bits a channel: pillow would clip deeper ones
 _KNOWN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-_ORIENTATION = 0x0112
-"""EXIF's number of it."""
-_TURNED_BY_A_QUARTER = (5, 6, 7, 8)
-"""Orientations that change width and height."""
+_ORIENTATION = 0x0112  # EXIF's number of it
+_TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # orientations that change width and height
 
 
 class BadImageError(Exception):

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from distill.spec.preprocess import Preprocess
 
-Size = tuple[int, int]
-"""Width and height, as pillow has them."""
+Size = tuple[int, int]  # width and height, as pillow has them
 _JPEG_SCALES = (8, 4, 2)
+# a side below which a JPEG is decoded whole: of small ones nothing is won, and libraries may take
+# another of the scales that give the same size
 _SMALLEST_SCALED = 64
-"""A side below which a JPEG is decoded whole: of small ones nothing is won, and libraries may take
-another of the scales that give the same size."""
 
 
 @dataclass(frozen=True)

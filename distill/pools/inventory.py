@@ -38,8 +38,8 @@ from distill.storage.base import Storage
 
 Numbers = npt.NDArray[np.int64]
 
+# of `INVENTORY`, those that a reader needs in memory
 _COLUMNS = ("key", "id", "bytes", "rows", "row_groups", "retires")
-"""Of `INVENTORY`, those that a reader needs in memory."""
 _SHARDS_AT_ONCE = 4_096
 
 
@@ -63,8 +63,8 @@ class Fragment:
     shard: Shard
     start: int
     rows: int
+    # number of the row group that this is a part of; None for whole row groups
     group: int | None = None
-    """Number of the row group that this is a part of; None for whole row groups."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,10 @@ class Inventory:
     format: str
     digest: str
     segments: int
-    table: pa.Table
-    """Some columns of `INVENTORY`, one row a shard number, retired ones included."""
-    segment_starts: tuple[int, ...] = (0,)
-    """Number of the first shard of each segment."""
+    table: pa.Table  # some columns of `INVENTORY`, one row a shard number, retired ones included
+    segment_starts: tuple[int, ...] = (0,)  # number of the first shard of each segment
+    # digest of what the job's rules make of private columns; "" where no rule changes one
     masks: str = ""
-    """Digest of what the job's rules make of private columns; "" where no rule changes one."""
 
     @property
     def shards(self) -> Iterator[Shard]:

@@ -20,8 +20,8 @@ from PIL import Image
 
 Bytes = npt.NDArray[np.uint8]
 
+# what simplejpeg is asked for, by what the file holds; others (CMYK) are pillow's
 _COLOURS = {"YCbCr": "RGB", "Gray": "GRAY"}
-"""What simplejpeg is asked for, by what the file holds; others (CMYK) are pillow's."""
 _START_OF_SCAN = 0xDA
 _APP1 = 0xE1
 _TRIED_SIZE = (83, 67)

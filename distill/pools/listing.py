@@ -17,10 +17,8 @@ from distill.core.errors import PoolError, StorageError
 from distill.storage.base import ObjectMeta, Storage, is_hidden
 from distill.storage.open import open_storage
 
-MADE_MARKER = "_made.json"
-"""Written last by the making of a pool that its job makes."""
-MAKING_MARKER = "_making.json"
-"""Written first by it."""
+MADE_MARKER = "_made.json"  # written last by the making of a pool that its job makes
+MAKING_MARKER = "_making.json"  # written first by it
 _OUR_MARKERS = (MAKING_MARKER, MADE_MARKER)
 
 _TABLE_LOGS = {
@@ -38,8 +36,8 @@ _SIDE_FILES = re.compile(
     re.IGNORECASE,
 )
 _SAVED_STATE = "state.json"
+# what `datasets` keeps of its own transformations beside a folder that `save_to_disk` wrote
 _CACHED = re.compile(r"cache-.*\.arrow")
-"""What `datasets` keeps of its own transformations beside a folder that `save_to_disk` wrote."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,8 @@ class Listing:
     """The shards of a folder by key, and what else lies there."""
 
     shards: list[ObjectMeta]
-    hidden: int
-    """How many files start with `_` or `.`, our own markers left out."""
-    side_files: list[str]
-    """Keys of other files that hold no rows."""
+    hidden: int  # how many files start with `_` or `.`, our own markers left out
+    side_files: list[str]  # keys of other files that hold no rows
 
 
 def list_shards(files: Storage) -> list[ObjectMeta]:

@@ -31,8 +31,8 @@ Numbers = npt.NDArray[np.int64]
 _BETWEEN_LETTERS = r"[^\p{L}\p{N}]+"
 _IN_A_WORD = r"\p{M}\x{200c}\x{200d}"
 _BETWEEN = rf"[^\p{{L}}\p{{N}}{_IN_A_WORD}]+"
+# marks that follow no letter: what makes a picture of a sign is no word
 _MARKS_ALONE = rf"(^|[^\p{{L}}\p{{N}}{_IN_A_WORD}])[{_IN_A_WORD}]+"
-"""Marks that follow no letter: what makes a picture of a sign is no word."""
 _ODD = np.uint64(GOLDEN)
 
 

@@ -24,8 +24,8 @@ from distill.pools.nested_lists import (
 
 Matrix = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+# what pyarrow casts from text to a number
 _NUMBER = r"^(?i:[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?nan|[+-]?inf(inity)?)$"
-"""What pyarrow casts from text to a number."""
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
 
 

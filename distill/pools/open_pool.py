@@ -28,10 +28,8 @@ from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 _LOOKED_AT_ROWS = 64
-_MEASURED_ROWS = 1_024
-"""Of lists, whose most frequent length is the width."""
-_MOST_SHARDS = 64
-"""That are opened where the first ones have a column of nothing but nulls."""
+_MEASURED_ROWS = 1_024  # of lists, whose most frequent length is the width
+_MOST_SHARDS = 64  # that are opened where the first ones have a column of nothing but nulls
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,7 @@ class PoolParts:
 
     files: tuple[tuple[str, ...], ...]
     rows: tuple[int, ...]
-    left_out: int
-    """Rows that are in no part."""
+    left_out: int  # rows that are in no part
 
 
 def read_parts(folder: Storage) -> PoolParts | None:

@@ -29,10 +29,9 @@ log = logging.getLogger(__name__)
 
 _THREADS = 16
 
-FileStats = Footer | str
-"""What a file says of its rows and columns, or what is wrong with it."""
+FileStats = Footer | str  # what a file says of its rows and columns, or what is wrong with it
+# (files, their stats) → stored, of those that could be read. It travels to workers.
 SaveFooters = Callable[[Sequence[ObjectMeta], Sequence[FileStats]], None]
-"""(files, their stats) → stored, of those that could be read. It travels to workers."""
 
 
 @dataclass(frozen=True)

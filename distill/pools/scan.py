@@ -41,10 +41,8 @@ from distill.storage.open import open_storage, require_conditional_put
 
 log = logging.getLogger(__name__)
 
-_MOST_NAMED = 5
-"""Files that are left out."""
-_TRIES = 20
-"""Claims lost to other drivers, each of which has written a segment then."""
+_MOST_NAMED = 5  # files that are left out
+_TRIES = 20  # claims lost to other drivers, each of which has written a segment then
 
 Row = dict[str, object]
 

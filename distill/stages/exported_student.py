@@ -35,14 +35,13 @@ class ExportedStudent:
 
     record: ModelRecord
     features: Features
-    private: Sequence[str]
-    """Columns that are never read."""
+    private: Sequence[str]  # columns that are never read
     network: MultiHead
+    # of the pool that it was taught on, where that says how its files are written
     format: str | None = None
-    """Of the pool that it was taught on, where that says how its files are written."""
+    # what that pool's private columns leave the reader as, as plain rules: the student knows them
+    # so alone
     mask: Mapping[str, Any] = field(default_factory=dict)
-    """What that pool's private columns leave the reader as, as plain rules: the student knows them
-    so alone."""
 
 
 def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:

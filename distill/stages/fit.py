@@ -93,8 +93,7 @@ class _Fitted:
 
     weights: dict[str, Matrix]
     constants: Constants
-    sampled: int
-    """Rows that the constants were chosen on."""
+    sampled: int  # rows that the constants were chosen on
 
 
 def _fit_rows(name: str, fit: EszslFit, inputs: FitInputs, engine: Engine) -> _Fitted:

@@ -45,8 +45,7 @@ _LONG_OVER_SECONDS = 7 * 86_400.0
 class Garbage:
     """What may go of one thing that is stored."""
 
-    what: str
-    """`labels.NAME over POOL`, or what else it is of."""
+    what: str  # `labels.NAME over POOL`, or what else it is of
     folder: Storage
     keys: tuple[str, ...]
     bytes: int

@@ -26,8 +26,8 @@ from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 _LOOKED_AT_ROWS = 64
+# text of more words than this on the average is something to read, not a name or a class
 _WORDS = 3
-"""Text of more words than this on the average is something to read, not a name or a class."""
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff")
 
 _HEAD = """\

@@ -21,10 +21,8 @@ from distill.pools.saved_footers import FileStats, SaveFooters
 from distill.storage.base import ObjectMeta
 
 _MOST_FILES_HERE = 500
-_MOST_BYTES_HERE = 1 << 30
-"""Of files that are read whole."""
-_FILES_AT_ONCE = 64
-"""That one call looks at, in threads, and stores the footers of."""
+_MOST_BYTES_HERE = 1 << 30  # of files that are read whole
+_FILES_AT_ONCE = 64  # that one call looks at, in threads, and stores the footers of
 
 
 @dataclass(frozen=True)

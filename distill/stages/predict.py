@@ -45,13 +45,12 @@ from distill.stages.exported_student import ExportedStudent, column_names, load_
 from distill.storage.base import Storage
 from distill.storage.open import is_remote, open_storage
 
+# of the output's row groups; of images fewer are computed at once (`_part_rows`)
 _PART_ROWS = 8_192
-"""Of the output's row groups; of images fewer are computed at once (`_part_rows`)."""
+# numbers that a network sees at once, which it may hold many times over: 222 images of 224 × 224
 _PART_NUMBERS = 1 << 25
-"""Numbers that a network sees at once, which it may hold many times over: 222 images of 224 × 224."""
 _NOT_FINITE = ("output", "the network's answer is NaN or infinite")
-_Outputs = dict[str, npt.NDArray[np.float64]]
-"""By head, (rows, width)."""
+_Outputs = dict[str, npt.NDArray[np.float64]]  # by head, (rows, width)
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,7 @@ class Predicted:
     url: str
     rows: int
     rejected: int
-    why: str
-    """What is wrong with its first rejected row; "" where none is."""
+    why: str  # what is wrong with its first rejected row; "" where none is
 
 
 def predict_files(

@@ -20,8 +20,7 @@ Array = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.object_]
 
 NONE = "(none)"
-_CHARACTERS = 80
-"""Of a value: longer ones are cut, and are one slice where they begin alike."""
+_CHARACTERS = 80  # of a value: longer ones are cut, and are one slice where they begin alike
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,8 @@ class ChunkRows:
     judged: npt.NDArray[np.bool_]
     features: npt.NDArray[np.generic]
     truth: npt.NDArray[np.generic]
-    outputs: Outputs
-    """What the truth means."""
-    teacher: Array | None
-    """What the teacher predicts."""
+    outputs: Outputs  # what the truth means
+    teacher: Array | None  # what the teacher predicts
 
 
 def slice_values(slicing: Slicing, rows: ChunkRows) -> Texts:

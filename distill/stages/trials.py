@@ -28,8 +28,7 @@ log = logging.getLogger(__name__)
 _ROUNDS = 5
 _ANSWERED_ROWS = 256
 _READ_ROWS = 4_096
-_MOST_SECONDS = 20.0
-"""Of one network: a large one has fewer rounds."""
+_MOST_SECONDS = 20.0  # of one network: a large one has fewer rounds
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,8 @@ class Trials:
 
 
 class _TriedNetwork(NamedTuple):
-    steps: list[float]
-    """Seconds of each."""
-    rows: list[float]
-    """Seconds a row of each round of answers."""
+    steps: list[float]  # seconds of each
+    rows: list[float]  # seconds a row of each round of answers
     parameters: int
 
 

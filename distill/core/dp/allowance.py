@@ -17,8 +17,7 @@ from collections.abc import Callable, Sequence
 from distill.core.dp.noisy_votes import NoisyVote
 from distill.core.dp.renyi import Double, epsilon_of, no_cost
 
-_MOST = 1 << 40
-"""Questions; more than any pool has rows."""
+_MOST = 1 << 40  # questions; more than any pool has rows
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,12 +33,10 @@ class NoisyVote:
     """One mechanism that answers questions by the votes of teachers."""
 
     kind: Literal["gnmax", "lnmax", "confident_gnmax"]
-    scale: float
-    """σ of a count's Gaussian noise, or b of its Laplace noise, in votes."""
+    scale: float  # σ of a count's Gaussian noise, or b of its Laplace noise, in votes
+    # votes that the first class needs, noise added, to be answered; of `confident_gnmax`
     threshold: float = 0.0
-    """Votes that the first class needs, noise added, to be answered; of `confident_gnmax`."""
-    threshold_sigma: float = 0.0
-    """σ of that noise."""
+    threshold_sigma: float = 0.0  # σ of that noise
 
     @property
     def is_confident(self) -> bool:

@@ -22,8 +22,8 @@ Double = npt.NDArray[np.float64]
 
 _TENTHS = [1 + tenth / 10 for tenth in range(1, 100)]
 _LARGE = [128, 256, 512, 1024]
+# (A,): the orders α of every curve here
 ORDERS: Double = np.array([*_TENTHS, *range(11, 64), *_LARGE], np.float64)
-"""(A,): the orders α of every curve here."""
 
 
 def no_cost() -> Double:

@@ -14,8 +14,7 @@ import numpy as np
 
 from distill.core.dp.renyi import Double
 
-_BITS = 53
-"""Of a float64's fraction."""
+_BITS = 53  # of a float64's fraction
 
 
 class Noise(Protocol):

@@ -8,8 +8,8 @@ import numpy as np
 
 from distill.core.dp.renyi import Double
 
+# from so many deviations on the series below is exact to 1e-12; `erfc` underflows at 37
 _FAR = 25.0
-"""From so many deviations on the series below is exact to 1e-12; `erfc` underflows at 37."""
 
 
 def log_normal_tail(deviations: Double) -> Double:

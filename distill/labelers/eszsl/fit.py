@@ -38,10 +38,8 @@ from distill.spec.models import Eszsl
 class Statistic:
     """What the pass gathers of some rows."""
 
-    gram: Double
-    """XᵀX: (d + 1, d + 1)."""
-    sums: Double
-    """XᵀY, transposed: (z, d + 1). Its last column counts the classes' rows."""
+    gram: Double  # XᵀX: (d + 1, d + 1)
+    sums: Double  # XᵀY, transposed: (z, d + 1). Its last column counts the classes' rows.
     sample: Sample
 
     @property
@@ -56,10 +54,8 @@ class EszslFit:
     and `weights`."""
 
     spec: Eszsl
-    attributes: Double
-    """(A, a) of all classes."""
-    seen: Numbers
-    """(z,): where the target's classes stand among them."""
+    attributes: Double  # (A, a) of all classes
+    seen: Numbers  # (z,): where the target's classes stand among them
 
     @property
     def _sampler(self) -> RowSampler:

@@ -43,8 +43,7 @@ from distill.spec.models import Eszsl
 FOLDS = 4
 GROUPS = 16
 PAIRS = 120
-_NARROW = 256
-"""Numbers in a row, and classes, up to which every pair is held out."""
+_NARROW = 256  # numbers in a row, and classes, up to which every pair is held out
 
 Mask = npt.NDArray[np.bool_]
 
@@ -62,10 +61,8 @@ class Score:
     pseudo-unseen ones."""
 
     pair: tuple[int, int]
-    loss: Double
-    """(2, γ, λ, calibrations, scales): sums of negative log-likelihoods."""
-    count: Double
-    """(2,): rows, as many as they stand for."""
+    loss: Double  # (2, γ, λ, calibrations, scales): sums of negative log-likelihoods
+    count: Double  # (2,): rows, as many as they stand for
 
 
 @dataclass(frozen=True)
@@ -84,11 +81,9 @@ class Holdout:
     """A choice of constants: `score` every one of `splits`, anywhere, then take the `best`."""
 
     spec: Eszsl
-    attributes: Double
-    """(z, a) of the seen classes."""
+    attributes: Double  # (z, a) of the seen classes
     sample: Sample
-    weights: Double
-    """(z,): rows of the pool for one in the sample, of each class."""
+    weights: Double  # (z,): rows of the pool for one in the sample, of each class
 
     # once a process, in which many splits of one holdout are scored
     @cached_property

@@ -20,8 +20,7 @@ from distill.labelers.base import Matrix
 from distill.pools.hashing import GOLDEN, Hashes, mixed
 
 SAMPLE_ROWS = 20_000
-SAMPLE_BYTES = 64 << 20
-"""Of the sample's features, in float32."""
+SAMPLE_BYTES = 64 << 20  # of the sample's features, in float32
 
 Numbers = npt.NDArray[np.int64]
 _SEEDS = 0xD1B54A32D192ED03
@@ -32,12 +31,9 @@ _64_BITS = (1 << 64) - 1
 class Sample:
     """Some rows, in order of class, then hash."""
 
-    features: Matrix
-    """(m, d)."""
-    target: Numbers
-    """(m,): numbers of classes."""
-    row: Numbers
-    """(m,): numbers within the pool."""
+    features: Matrix  # (m, d)
+    target: Numbers  # (m,): numbers of classes
+    row: Numbers  # (m,): numbers within the pool
 
     def __len__(self) -> int:
         return len(self.row)

@@ -34,13 +34,11 @@ class _Trial:
     """What a loss is called with."""
 
     source: Outputs
-    width: int
-    """Numbers a row."""
-    target: bool
-    """Whether it learns a pool's target, and not labels."""
+    width: int  # numbers a row
+    target: bool  # whether it learns a pool's target, and not labels
+    # whether its gradient is needed: a loss that only measures need not follow the student's
+    # numbers
     teaches: bool
-    """Whether its gradient is needed: a loss that only measures need not follow the student's
-    numbers."""
 
 
 def _check(workspace: Workspace, term: Term, key: str, *, teaches: bool) -> None:

@@ -16,8 +16,8 @@ from distill.pools.formats.base import check_columns
 from distill.spec.evaluation import COLUMNS, Evaluate, Rule
 from distill.spec.pools import TextFeatures
 
+# measures of which no interval of a difference is known
 _UNPAIRED = ("roc_auc", "pr_auc", "rank_correlation", "retrieval_recall")
-"""Measures of which no interval of a difference is known."""
 _OF_KIND = {"value": {"mse", "mae", "r2", "mse_to_teacher", "rank_correlation", "retrieval_recall"}}
 
 

@@ -30,14 +30,10 @@ from distill.spec.students import Student
 class _Build:
     """A network of a fit or a student."""
 
-    where: str
-    """Key of the fit or student."""
-    pools: tuple[str, ...]
-    """Pools that it sees."""
-    plan: NetworkPlan
-    """As far as the job alone tells: widths are not known yet."""
-    student: Student
-    """Whose network it is; a fit as one."""
+    where: str  # key of the fit or student
+    pools: tuple[str, ...]  # pools that it sees
+    plan: NetworkPlan  # as far as the job alone tells: widths are not known yet
+    student: Student  # whose network it is; a fit as one
 
 
 def check_networks_build(workspace: Workspace) -> None:

@@ -20,8 +20,8 @@ from distill.spec.students import Student
 from distill.spec.uris import is_hub
 
 _MOST_WEIGHTS = 10**11
+# keys that decide how many weights a network of distill's has
 _WIDTHS = ("shape", "channels", "hidden", "layers", "buckets")
-"""Keys that decide how many weights a network of distill's has."""
 
 
 def check_same_features(tables: JobTables, pools: Sequence[str], where: str) -> Problems:

@@ -14,8 +14,7 @@ from distill.spec.labels import Ensemble, Structured, Value
 from distill.spec.pools import TextFeatures
 from distill.spec.structures import Structure
 
-NUMBERS = ("cluster", "unit")
-"""What is told by its number."""
+NUMBERS = ("cluster", "unit")  # what is told by its number
 
 
 def check_structures(tables: JobTables) -> Problems:

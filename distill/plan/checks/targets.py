@@ -22,16 +22,15 @@ from distill.spec.outputs import Outputs
 
 log = logging.getLogger(__name__)
 
-_LOOKED_AT_ROWS = 100_000
-"""More only as long as none of them has a known target."""
+_LOOKED_AT_ROWS = 100_000  # more only as long as none of them has a known target
 _SHOWN_VALUES = 5
 
+# of a value: what stands in a column is the user's, so little of it is shown and none is kept
 _SHOWN_LETTERS = 40
-"""Of a value: what stands in a column is the user's, so little of it is shown and none is kept."""
 
+# of the rows that were looked at, how many there are in all, with a known class (`known`) and
+# with another value (`unknown`)
 Targets = dict[str, int]
-"""Of the rows that were looked at, how many there are in all, with a known class (`known`) and with
-another value (`unknown`)."""
 
 
 def check_targets(workspace: Workspace) -> None:

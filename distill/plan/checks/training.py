@@ -11,8 +11,7 @@ from distill.spec.networks import FitModel
 from distill.spec.pools import Features
 from distill.spec.students import Student
 
-_ROUNDING = 0.01
-"""Of a row. A share is written with a few digits, such as 0.333 of 24 rows."""
+_ROUNDING = 0.01  # of a row. A share is written with a few digits, such as 0.333 of 24 rows.
 
 
 def check_training(training: Training, where: str) -> Problems:

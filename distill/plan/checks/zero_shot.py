@@ -12,8 +12,8 @@ from distill.plan.tables import JobTables
 from distill.spec.base import repeated
 from distill.spec.models import Eszsl
 
+# two to learn from while two others are held out, by which constants are chosen
 _FEWEST_CLASSES = 4
-"""Two to learn from while two others are held out, by which constants are chosen."""
 
 
 def check_descriptions(tables: JobTables, fit: str, model: Eszsl) -> Problems:

@@ -30,11 +30,9 @@ _READ_THREADS = 16
 class Spent:
     """What some runs spent together."""
 
-    hours: float
-    """In which at least one of them was at work."""
+    hours: float  # in which at least one of them was at work
     gpu_hours: float
-    money: float | None
-    """Dollars; None without prices for all of it."""
+    money: float | None  # dollars; None without prices for all of it
 
 
 class SpentBook:

@@ -11,8 +11,7 @@ from distill.plan.costs.money import HOUR, WorkerKind, counted_dollars
 from distill.spec.budget import Budget
 from distill.spec.prices import Prices
 
-SPENT = "stopped where the budget is spent"
-"""Why a training is left, as its worker says it."""
+SPENT = "stopped where the budget is spent"  # why a training is left, as its worker says it
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,8 @@ class Allowance:
     hours: float = math.inf
     gpu_hours: float = math.inf
     money: float = math.inf
-    gpus: float = 0.0
-    """Of one worker, where it has one."""
-    dollars: float = 0.0
-    """An hour of one worker."""
+    gpus: float = 0.0  # of one worker, where it has one
+    dollars: float = 0.0  # an hour of one worker
 
     def is_spent(self, seconds: float, workers: int, device: str) -> bool:
         """Whether so many workers have spent it after so many seconds."""

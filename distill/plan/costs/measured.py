@@ -13,8 +13,7 @@ from distill.plan.costs.ranges import COLD_SECONDS, total_range
 from distill.plan.costs.setting import Setting
 from distill.spec.labels import Compute
 
-_FEW = 2
-"""Fragments that are needed for a spread."""
+_FEW = 2  # fragments that are needed for a spread
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,7 @@ class Measured:
     compute: Compute
     rows_left: int
     fragments_left: int
-    file_bytes: int
-    """Of a data file without rows."""
+    file_bytes: int  # of a data file without rows
 
     def cost(self, cost: StepCost) -> StepCost:
         """Return the cost with all that is known."""

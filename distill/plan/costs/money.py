@@ -17,8 +17,7 @@ class WorkerKind:
 
     cpus: float = 1.0
     gpus: float = 0.0
-    memory_bytes: float = 0.0
-    """0 where nobody knows."""
+    memory_bytes: float = 0.0  # 0 where nobody knows
 
 
 def gpus_held(gpus: Gpus, device: str) -> float:

@@ -29,13 +29,11 @@ _T98 = (
 _NORMAL98 = 2.326
 # the third moment of a few numbers is mostly chance
 _MOST_SKEWED = 3.0
-_LEAST_HALF = 0.01
-"""Of the mean: fragments that are all alike do not say that the others are."""
+_LEAST_HALF = 0.01  # of the mean: fragments that are all alike do not say that the others are
+# in which a new process loads libraries, at the most (torch: 2 to 4 s on an idle machine). The
+# pilot's own may have had them.
 COLD_SECONDS = 15.0
-"""In which a new process loads libraries, at the most (torch: 2 to 4 s on an idle machine). The
-pilot's own may have had them."""
-ALONE = 2.0
-"""The factor about a single fragment's cost, which says nothing of a spread."""
+ALONE = 2.0  # the factor about a single fragment's cost, which says nothing of a spread
 
 
 def total_range(per_row: Sequence[float], rows: int, fragments: int) -> Range:

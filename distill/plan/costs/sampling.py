@@ -17,8 +17,7 @@ import numpy as np
 from distill.labels.manifest import Integers, fragment_codes
 from distill.pools.inventory import Inventory
 
-_SHARE = 4
-"""A pilot labels at most one of so many fragments, but two."""
+_SHARE = 4  # a pilot labels at most one of so many fragments, but two
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,7 @@ class Drawn:
     """Fragments of one pool."""
 
     pool: str
-    codes: Integers
-    """As the manifest numbers them, ascending."""
+    codes: Integers  # as the manifest numbers them, ascending
 
 
 def pilot_size(asked: int, fragments: int) -> int:
@@ -63,8 +61,7 @@ class _Cut:
     pool: str
     codes: Integers
     rows: Integers
-    shard_rows: Integers
-    """Of the shard that each is of."""
+    shard_rows: Integers  # of the shard that each is of
 
     @classmethod
     def of(cls, pool: str, inventory: Inventory, fragment_rows: int) -> _Cut:

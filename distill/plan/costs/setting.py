@@ -21,15 +21,11 @@ class Setting:
     """Of one plan of costs."""
 
     workspace: Workspace
-    runs: Sequence[RunSpent]
-    """What all runs of the root spent."""
+    runs: Sequence[RunSpent]  # what all runs of the root spent
     tried: Tried
-    evaluated: Sequence[MethodResult]
-    """The methods as they were judged last; none before that."""
-    pilot_fragments: int
-    """That are drawn of each label set."""
-    workers: Sequence[int]
-    """Numbers of workers to say hours for; none: those of the job."""
+    evaluated: Sequence[MethodResult]  # the methods as they were judged last; none before that
+    pilot_fragments: int  # that are drawn of each label set
+    workers: Sequence[int]  # numbers of workers to say hours for; none: those of the job
 
     @cached_property
     def spent(self) -> Mapping[str, StepSpent]:

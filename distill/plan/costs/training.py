@@ -29,8 +29,8 @@ from distill.spec.models import Eszsl, worker_range
 from distill.spec.students import Student
 from distill.storage.base import Storage
 
+# by how much a step of a training takes longer than one of a trial: losses, labels, waiting
 _SLOWER = 1.5
-"""By how much a step of a training takes longer than one of a trial: losses, labels, waiting."""
 _MILLION = 1e6
 _FLOAT_BYTES = 4
 _CHECKPOINTS = 2

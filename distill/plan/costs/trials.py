@@ -18,29 +18,26 @@ from distill.spec.students import Student
 class NetworkTrial:
     """A network to be tried on random numbers."""
 
-    key: str
-    """Of the student or fit that has it."""
+    key: str  # of the student or fit that has it
     plan: NetworkPlan
-    batch_rows: int
-    """Rows of a step."""
+    batch_rows: int  # rows of a step
     optimizer: str
+    # some of the pool's, for a network that reads tokens: how long they are decides what a step
+    # takes
     texts: tuple[str, ...] = ()
-    """Some of the pool's, for a network that reads tokens: how long they are decides what a step
-    takes."""
 
 
 @dataclass(frozen=True)
 class Tried:
     """What trials took, in seconds, each round for itself."""
 
+    # of a training step, by the network's key
     steps: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Of a training step, by the network's key."""
+    # of a row that is answered, by the network's key
     rows: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Of a row that is answered, by the network's key."""
-    parameters: Mapping[str, int] = field(default_factory=dict)
-    """By the network's key."""
+    parameters: Mapping[str, int] = field(default_factory=dict)  # by the network's key
+    # of a row that is read and decoded, by the pool
     reading: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Of a row that is read and decoded, by the pool."""
 
 
 def network_trial(

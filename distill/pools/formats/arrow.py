@@ -24,8 +24,7 @@ _FILE_MAGIC = b"ARROW1"
 _STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 _KNOWN_FILES = 1_000
 
-ReadBatch = Callable[[int], pa.RecordBatch]
-"""Reads a record batch by its number."""
+ReadBatch = Callable[[int], pa.RecordBatch]  # reads a record batch by its number
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class _Batches:
     places: tuple[int, ...] = ()
 
 
+# by URL and size of a file; what is read is checked against it
 _known_batches: dict[tuple[str, int], _Batches] = {}
-"""By URL and size of a file; what is read is checked against it."""
 
 
 class ArrowShard(ShardFile):

@@ -9,10 +9,9 @@ import pyarrow as pa
 
 from distill.core.errors import PoolError
 
+# reason code of what stands in the file and cannot be read as what it should be
 UNDECODABLE = "undecodable"
-"""Reason code of what stands in the file and cannot be read as what it should be."""
-Rejected = dict[int, tuple[str, str]]
-"""Offset of a row → reason code and message."""
+Rejected = dict[int, tuple[str, str]]  # offset of a row → reason code and message
 
 
 class Copied(str):

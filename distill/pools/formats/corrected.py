@@ -24,8 +24,8 @@ from distill.pools.formats.selection import ADDRESS_KEYS, ADDRESSES, BasePool, S
 ENDING = ".corrected"
 _CLASS = "label"
 _VALUE = "value"
+# one row an address, and what people said: a class, or a number
 CORRECTED = pa.schema([*ADDRESSES, pa.field(_CLASS, pa.string()), pa.field(_VALUE, pa.float64())])
-"""One row an address, and what people said: a class, or a number."""
 
 
 def corrected_note(base: BasePool, target: str, *, is_class: bool) -> str:

@@ -28,10 +28,9 @@ from distill.pools.formats.whole_file import read_whole
 from distill.spec.pools import CsvDialect
 
 _LARGEST_ROW_BYTES = 1 << 24
+# in which a header ends, as a rule: pyarrow parses all of it that it is given
 _HEADER_BYTES = 1 << 16
-"""In which a header ends, as a rule: pyarrow parses all of it that it is given."""
-_END = "distillsLastRow"
-"""Letters alone, so that it is one cell in every dialect."""
+_END = "distillsLastRow"  # letters alone, so that it is one cell in every dialect
 _TABS = ".tsv"
 _OTHER_DELIMITERS = ";\t|"
 

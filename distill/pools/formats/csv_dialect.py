@@ -30,11 +30,10 @@ _LOOKED_AT_BYTES = 1 << 18
 _LOOKED_AT_ROWS = 100
 _ENCODINGS = ("utf-8", "cp1252")
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}
+# a quote that a backslash escapes; one that ends its cell may stand behind a path's last
 _ESCAPED = re.compile(r'\\"(?![,;\t|\r\n]|$)')
-"""A quote that a backslash escapes; one that ends its cell may stand behind a path's last."""
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)*|[.,]\d+)(e[+-]?\d+)?\s*", re.IGNORECASE)
-_COUNTED = 3
-"""Numbers in a row of names that count up, as years and the columns of a matrix do."""
+_COUNTED = 3  # numbers in a row of names that count up, as years and the columns of a matrix do
 
 Row = Sequence[str]
 

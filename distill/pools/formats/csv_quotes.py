@@ -28,8 +28,8 @@ _LINE_FEED = 10
 _RETURN = 13
 _SPACE = 32
 _NEWLINES = b"\r\n"
+# from which on lines of text do not have a row's number of delimiters by chance
 _TELLING_COLUMNS = 3
-"""From which on lines of text do not have a row's number of delimiters by chance."""
 _NUMBER_OR_DATE = re.compile(rb"[+-]?\d[\d.:/eTZ+ -]*")
 _WORD = re.compile(rb"[!-~]+")
 _WITH_DIGIT = re.compile(rb"[A-Za-z]*\d[A-Za-z0-9]*")

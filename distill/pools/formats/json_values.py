@@ -8,13 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+# the type of objects and of lists that hold no numbers, which nothing reads
 UNNAMED = pa.struct([])
-"""The type of objects and of lists that hold no numbers, which nothing reads."""
-FLOAT_LIMIT = 10**15
-"""Integers below it are the same as floats, and written the same."""
+FLOAT_LIMIT = 10**15  # integers below it are the same as floats, and written the same
 _INT64 = range(-(2**63), 2**63)
-_MOST_DEPTH = 4
-"""Of lists of lists."""
+_MOST_DEPTH = 4  # of lists of lists
 
 
 def column_type(values: Iterable[Any]) -> tuple[str, pa.DataType]:

@@ -13,16 +13,15 @@ from typing import Any
 
 from distill.core.schema import canonical
 
+# by format, what its class takes beside a file; by `TYPES`, what types columns are brought to;
+# and by `MASK`, what private columns become
 Options = Mapping[str, Any]
-"""By format, what its class takes beside a file; by `TYPES`, what types columns are brought to; and
-by `MASK`, what private columns become."""
 
 TYPES = "types"
+# what private columns leave the reader as (`formats.masking`). It is no part of what inventories
+# pin: a job's rules of today count, and other rules make other labels, not other rows.
 MASK = "mask"
-"""What private columns leave the reader as (`formats.masking`). It is no part of what inventories pin:
-a job's rules of today count, and other rules make other labels, not other rows."""
-MIXED = "mixed"
-"""In place of a type: what the files have cannot be brought to one."""
+MIXED = "mixed"  # in place of a type: what the files have cannot be brought to one
 
 
 def with_options(name: str, options: Options) -> str:

@@ -19,8 +19,7 @@ from distill.pools.formats.shard_file import Footer, ShardFile, Streamed
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
-PathColumns = Mapping[str, str | None]
-"""The one value of each column."""
+PathColumns = Mapping[str, str | None]  # the one value of each column
 
 
 def path_columns(key: str) -> PathColumns:

@@ -22,8 +22,8 @@ from distill.core.errors import PoolError
 from distill.spec.privacy import Redact
 
 _EMAIL = r"[\p{L}\p{N}._%+'&!#$*?^{|}~\-]+@[\p{L}\p{N}\-]+(?:\.[\p{L}\p{N}\-]+)+"
+# what a text has that may hold a number of a card or a telephone
 _MANY_DIGITS = r"\d(?:\D{0,4}\d){6}"
-"""What a text has that may hold a number of a card or a telephone."""
 _DASHES = "\\-\u2010-\u2015\u2212"
 # as texts that were typeset or copied from a table have them
 _DIGIT_GROUPS = re.compile(rf"\d+(?:[\s{_DASHES}]{{1,4}}\d+)*")

@@ -29,8 +29,7 @@ from distill.pools.formats.shard_file import FORMATS, Footer, ShardFile
 from distill.pools.shard_id import require_listed
 from distill.storage.base import Storage
 
-_HEAD_BYTES = 64
-"""By which a file's format is recognised."""
+_HEAD_BYTES = 64  # by which a file's format is recognised
 
 
 def pool_format(

@@ -46,10 +46,8 @@ from distill.pools.shard_id import require_listed
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Storage
 from distill.storage.open import is_remote, open_storage
 
-SELECTED_SHARD = "selected_shard"
-"""Key of the base pool's shard in which a row lies."""
-SELECTED_ROW = "selected_row"
-"""Its number in that shard."""
+SELECTED_SHARD = "selected_shard"  # key of the base pool's shard in which a row lies
+SELECTED_ROW = "selected_row"  # its number in that shard
 ADDRESS_KEYS = (SELECTED_SHARD, SELECTED_ROW)
 
 _SHARD_ID = "shard_id"
@@ -65,12 +63,11 @@ ADDRESSES = pa.schema(
 """One row an address: shard key, the id that the shard had, row number, why it was chosen."""
 
 ENDING = ".selection"
+# addresses of a file: of usual keys they stay below the limit of a conditional put
 FILE_ROWS = 20_000
-"""Addresses of a file: of usual keys they stay below the limit of a conditional put."""
+# addresses of a row group, the least that is read at once where a training caches decoded rows
 _GROUP_ROWS = 1_024
-"""Addresses of a row group, the least that is read at once where a training caches decoded rows."""
-_SHARDS_AT_ONCE = 8
-"""Of a base pool in a store: opening one is all waiting."""
+_SHARDS_AT_ONCE = 8  # of a base pool in a store: opening one is all waiting
 _KNOWN_FILES = 8
 
 Numbers = npt.NDArray[np.int64]
@@ -82,8 +79,7 @@ class BasePool:
 
     uri: str
     format: str
-    schema: pa.Schema
-    """Columns that may be read of its rows."""
+    schema: pa.Schema  # columns that may be read of its rows
 
     def to_note(self) -> str:
         """Return what a file of addresses says of it."""
@@ -145,14 +141,13 @@ class _Run:
 
     key: str
     shard_id: str
-    rows: Numbers
-    """Their rows, sorted."""
+    rows: Numbers  # their rows, sorted
     addresses: pa.Table
 
 
+# the files that were read last, by URL and size: whoever reads rows for training opens one again
+# for each chunk, and checks afterwards that it did not change
 _known_files: dict[tuple[str, int], pa.Table] = {}
-"""The files that were read last, by URL and size: whoever reads rows for training opens one again
-for each chunk, and checks afterwards that it did not change."""
 
 
 class SelectionShard(ShardFile):

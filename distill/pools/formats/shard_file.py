@@ -37,8 +37,8 @@ class Footer:
 
     row_groups: tuple[int, ...]
     schema: pa.Schema
+    # columns of the schema that stand in the file's path alone (`path_columns`)
     path_columns: tuple[str, ...] = ()
-    """Columns of the schema that stand in the file's path alone (`path_columns`)."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +55,24 @@ class ShardFile(ABC):
     Whatever of Arrow's errors and OSErrors it raises, where it is opened or where it is read,
     becomes an error that names the file."""
 
-    name: ClassVar[str]
-    """What jobs and inventories call the format."""
-    title: ClassVar[str]
-    """What messages call it."""
-    endings: ClassVar[tuple[str, ...]]
-    """Endings of its files' names, in lower case, with their dot."""
+    name: ClassVar[str]  # what jobs and inventories call the format
+    title: ClassVar[str]  # what messages call it
+    endings: ClassVar[tuple[str, ...]]  # endings of its files' names, in lower case, with their dot
+    # whether its files may also end in one of `PACKED_ENDINGS`, such as `.gz`. The class unpacks
+    # them (`whole_file.read_whole`).
     may_be_packed: ClassVar[bool] = False
-    """Whether its files may also end in one of `PACKED_ENDINGS`, such as `.gz`. The class unpacks
-    them (`whole_file.read_whole`)."""
+    # whether a run of rows is read alone. Of the others a shard is one fragment.
     indexed: ClassVar[bool] = False
-    """Whether a run of rows is read alone. Of the others a shard is one fragment."""
+    # whether the files say what type a column has. Where they do not, two files could differ in
+    # it, so key columns are stored as text.
     typed: ClassVar[bool] = False
-    """Whether the files say what type a column has. Where they do not, two files could differ in
-    it, so key columns are stored as text."""
+    # whether a job may name it. One that may not is read where distill itself says so.
     declared: ClassVar[bool] = True
-    """Whether a job may name it. One that may not is read where distill itself says so."""
+    # the command that installs a library which it imports and distill does not bring
     install: ClassVar[str] = ""
-    """The command that installs a library which it imports and distill does not bring."""
 
+    # fetches ranges (first byte, byte after the last) at once, where the file lies in a store
     prefetch: Callable[[Sequence[tuple[int, int]]], None] | None = None
-    """Fetches ranges (first byte, byte after the last) at once, where the file lies in a store."""
 
     def __init__(
         self,
@@ -130,12 +127,11 @@ class ShardFile(ABC):
         return groups_of(footer.row_groups, rows)
 
 
+# each format's class by its name, in the order of their definition
 FORMATS = cast("dict[str, type[ShardFile]]", POOL_FORMATS)
-"""Each format's class by its name, in the order of their definition."""
 
 
-UNDECLARED: dict[str, type[ShardFile]] = {}
-"""Those that no job names and no ending tells, by name."""
+UNDECLARED: dict[str, type[ShardFile]] = {}  # those that no job names and no ending tells, by name
 
 
 def _register(defined: type[ShardFile]) -> None:

@@ -16,14 +16,14 @@ import pyarrow as pa
 
 from distill.core.errors import PoolError
 
+# Unpacked. It keeps a small hostile file from filling the memory; larger shards should be
+# several.
 LARGEST_BYTES = 1 << 31
-"""Unpacked. It keeps a small hostile file from filling the memory; larger shards should be several.
-"""
 _PART_BYTES = 1 << 24
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# text holds no zero byte, and what is packed or binary has one near its head
 _LOOKED_AT_BYTES = 1_024
-"""Text holds no zero byte, and what is packed or binary has one near its head."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ _PACKINGS = {
     ".bz2": _Packing("bzip2", b"BZh91AY&SY", _bzip2),
     ".xz": _Packing("xz", b"\xfd7zXZ\x00", _xz),
 }
-PACKED_ENDINGS = tuple(_PACKINGS)
-"""Endings of packed files, in lower case, with their dot."""
+PACKED_ENDINGS = tuple(_PACKINGS)  # endings of packed files, in lower case, with their dot
 
 
 def read_whole(source: pa.NativeFile, where: str, encoding: str = "utf-8") -> bytes:

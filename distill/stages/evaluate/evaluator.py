@@ -31,16 +31,13 @@ from distill.stages.evaluate.row_scores import row_scores, said_by
 from distill.stages.evaluate.slice_sums import SliceSums
 from distill.stages.slicings import ChunkRows, label_values, slice_values
 
-TARGET = "target"
-"""Key of the truth's column in the dataset."""
-LEFT_OUT = ""
-"""Key of the sums that are no method's: `left_out`, how many rows nobody is judged on."""
+TARGET = "target"  # key of the truth's column in the dataset
+LEFT_OUT = ""  # key of the sums that are no method's: `left_out`, how many rows nobody is judged on
 PAIRS = " pairs"
 SLICES = " slices"
+# keys of what is summed over pairs of methods, by slices, and by strata. No method has such.
 STRATA = " strata"
-"""Keys of what is summed over pairs of methods, by slices, and by strata. No method has such."""
-EVERYWHERE = "all"
-"""The stratum of all rows, where there are no others."""
+EVERYWHERE = "all"  # the stratum of all rows, where there are no others
 
 Predictions = Mapping[str, Array]
 
@@ -53,20 +50,14 @@ class Evaluator:
     dataset: Dataset
     truth: Outputs
     methods: tuple[Method, ...]
-    teacher: str | None
-    """Key of the method that agreement is measured against."""
-    replicates: int = 0
-    """Of the bootstrap."""
-    paired: tuple[str, ...] = ()
-    """Keys of the methods that are held against each other."""
+    teacher: str | None  # key of the method that agreement is measured against
+    replicates: int = 0  # of the bootstrap
+    paired: tuple[str, ...] = ()  # keys of the methods that are held against each other
     slicings: tuple[Slicing, ...] = ()
-    beside: tuple[str, ...] = ()
-    """Keys of the methods that slices of others are held against."""
-    powered: tuple[str, ...] = ()
-    """Keys of the methods that the teacher's labels help to judge."""
+    beside: tuple[str, ...] = ()  # keys of the methods that slices of others are held against
+    powered: tuple[str, ...] = ()  # keys of the methods that the teacher's labels help to judge
     strata: LabelSlicing | None = None
-    offset: tuple[float, ...] | None = None
-    """Near the values of the truth."""
+    offset: tuple[float, ...] | None = None  # near the values of the truth
 
     def __call__(self, chunk: Chunk) -> Mapping[str, MetricSums]:
         rows = self.dataset.load(chunk)

@@ -20,8 +20,7 @@ from distill.stages.evaluate.evaluator import TARGET
 from distill.stages.evaluate.predictions import predictions_of
 
 _TEXT_CHARACTERS = 160
-_IMAGE_PIXELS = 96
-"""Of the longer side."""
+_IMAGE_PIXELS = 96  # of the longer side
 _SHOWN_NUMBERS = 4
 
 

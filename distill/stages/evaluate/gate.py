@@ -37,8 +37,7 @@ from distill.stages.evaluate.judged_sums import JudgedSums, SliceTable
 from distill.stages.evaluate.resampling import percentiles
 from distill.stages.evaluate.slice_sums import OTHERS
 
-_LARGEST = 1e9
-"""Bounds beyond are none."""
+_LARGEST = 1e9  # bounds beyond are none
 _LEAST_HALF = 1e-6
 
 
@@ -47,10 +46,8 @@ class _Found:
     """What a rule looks at."""
 
     value: float
-    near: Interval
-    """At the confidence of a pass."""
-    far: Interval
-    """At the confidence of a failure."""
+    near: Interval  # at the confidence of a pass
+    far: Interval  # at the confidence of a failure
 
 
 def hold(plan: GatePlan, judged: JudgedSums) -> GateResult:

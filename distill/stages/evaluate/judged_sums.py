@@ -26,16 +26,12 @@ class JudgedSums:
 
     sums: Mapping[str, MetricSums]
     candidates: tuple[Candidate, ...]
-    kind: str
-    """`exclusive`, `independent` or `value`."""
-    seen: Sequence[bool]
-    """Of each class, whether the teacher can say it."""
+    kind: str  # `exclusive`, `independent` or `value`
+    seen: Sequence[bool]  # of each class, whether the teacher can say it
     paired: tuple[str, ...]
-    beside: tuple[str, ...]
-    """Keys of the methods that slices of others are held against."""
+    beside: tuple[str, ...]  # keys of the methods that slices of others are held against
     pool_rows: int
-    classes: tuple[str, ...] = ()
-    """Of the truth."""
+    classes: tuple[str, ...] = ()  # of the truth
 
     @property
     def rows(self) -> int:

@@ -35,8 +35,8 @@ class Pace:
     """How fast one method is."""
 
     milliseconds_per_row: float
+    # `rows_per_second` in batches of `batch_rows`; milliseconds of a batch and of a single row
     details: Mapping[str, float]
-    """`rows_per_second` in batches of `batch_rows`; milliseconds of a batch and of a single row."""
 
 
 @dataclass(frozen=True)

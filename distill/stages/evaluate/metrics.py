@@ -51,15 +51,12 @@ from distill.stages.evaluate.row_blocks import (
 from distill.stages.evaluate.score_table import ScoreTable
 
 Array = npt.NDArray[np.float64]
-MetricSums = Mapping[str, Any]
-"""Sums by name: arrays, or tables that are added like them."""
+MetricSums = Mapping[str, Any]  # sums by name: arrays, or tables that are added like them
 
 # a method that lacks a class gives it no probability, of which the logarithm is infinite
 FLOOR = 1e-6
-CONFUSION_CLASSES = 100
-"""Of more classes neither their confusion nor resamples by class are kept."""
-SCORED_CLASSES = 1_000
-"""Of more classes no curves are drawn."""
+CONFUSION_CLASSES = 100  # of more classes neither their confusion nor resamples by class are kept
+SCORED_CLASSES = 1_000  # of more classes no curves are drawn
 RANKED_WIDTH = 8
 EMBEDDING_WIDTH = 16
 

@@ -25,10 +25,10 @@ from distill.stages.evaluate.metrics import FLOOR, MetricSums, choices
 
 Array = npt.NDArray[np.float64]
 
+# methods that are held against each other: label sets first, then students in their order
 MOST_PAIRED = 32
-"""Methods that are held against each other: label sets first, then students in their order."""
+# of all methods' outputs that are worked on at once: 32 MiB, of which products need some copies
 _MOST_NUMBERS = 1 << 22
-"""Of all methods' outputs that are worked on at once: 32 MiB, of which products need some copies."""
 
 
 def pair_classes(predicted: Sequence[Array], truth: npt.NDArray[np.int64]) -> MetricSums:

@@ -26,8 +26,7 @@ from distill.stages.evaluate.slice_sums import SliceSums
 
 _CHUNK_ROWS = 8_192
 _PEOPLE = 6
-_TEACHER = 3
-"""Columns of a method and measure."""
+_TEACHER = 3  # columns of a method and measure
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,9 @@ def _outputs(method: Method, rows: Arrays) -> Array:
     return labeler.label(features).astype(np.float64)
 
 
+# models that this process has loaded, by folder and head: a folder is named after what decides
+# the model
 _loaded: dict[tuple[str, str], NetworkLabeler] = {}
-"""Models that this process has loaded, by folder and head: a folder is named after what decides the
-model."""
 
 
 def _load(method: Method) -> NetworkLabeler:

@@ -28,8 +28,7 @@ class RankPairs:
     """How many rows have each pair of values, as ordered bits of floats."""
 
     shifts: tuple[int, int]
-    pairs: npt.NDArray[np.uint64]
-    """(P, 2), sorted."""
+    pairs: npt.NDArray[np.uint64]  # (P, 2), sorted
     rows: Array
 
     @classmethod

@@ -23,15 +23,14 @@ Draws = npt.NDArray[np.float32]
 
 REPLICATES = 1_000
 LEAST_REPLICATES = 200
+# of all methods' replicates together, 64 MB; a worker holds two of such states
 _MOST_NUMBERS = 8_000_000
-"""Of all methods' replicates together, 64 MB; a worker holds two of such states."""
 _CLASS_NUMBERS = 4
+# about how many numbers a method's replicate has, of each class and beside them
 _OTHER_NUMBERS = 50
-"""About how many numbers a method's replicate has, of each class and beside them."""
 _MOST_CLASSES = 100
 SEED = 0x6A75646765
-_PARTS = 4
-"""Draws from one 64-bit hash, 16 bits each: the mean of a draw is off by less than 2e-5."""
+_PARTS = 4  # draws from one 64-bit hash, 16 bits each: the mean of a draw is off by less than 2e-5
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)

@@ -24,10 +24,8 @@ from distill.core.intervals import LEVEL, Interval, wilson, z_of
 
 Array = npt.NDArray[np.float64]
 
-MOST_LINES = 1 << 18
-"""Of all classes of a method together: 6 MiB."""
-LEAST_LINES = 256
-"""Of a class."""
+MOST_LINES = 1 << 18  # of all classes of a method together: 6 MiB
+LEAST_LINES = 256  # of a class
 _RESAMPLES = 200
 _RESAMPLED_LINES = 2_048
 

@@ -14,8 +14,7 @@ from distill.stages.evaluate.examples import ReadExamples
 from distill.stages.evaluate.judged_sums import JudgedSums, SliceTable
 from distill.stages.evaluate.slice_sums import SliceSums
 
-MOST_SLICES = 100
-"""Of one slicing: those that are kept of the worst. The gate looks at all."""
+MOST_SLICES = 100  # of one slicing: those that are kept of the worst. The gate looks at all.
 _WITH_EXAMPLES = 5
 
 

@@ -41,8 +41,7 @@ class Exported:
     """One student's export."""
 
     name: str
-    uri: str
-    """Of the folder."""
+    uri: str  # of the folder
 
 
 def export_student(

@@ -89,8 +89,7 @@ class Weights:
     """One file of weights, and what distill calls its tensors."""
 
     tensors: Mapping[str, Tensor]
-    ours: Mapping[str, str]
-    """By the names in the file."""
+    ours: Mapping[str, str]  # by the names in the file
 
     @cached_property
     def content(self) -> bytes:
@@ -105,17 +104,14 @@ class Form:
     """One folder that another library loads."""
 
     folder: str
-    library: str
-    """As a model card's front matter names it."""
+    library: str  # as a model card's front matter names it
     head: str
-    use: str
-    """For people: the lines that load it and ask it."""
+    use: str  # for people: the lines that load it and ask it
     files: Mapping[str, bytes]
-    weights: Mapping[str, Weights]
-    """By file."""
+    weights: Mapping[str, Weights]  # by file
+    # tensors of distill's that no file has, since they are `ones`, `zeros` or `eye`, and their
+    # shapes
     made: Mapping[str, tuple[str, list[int]]] = field(default_factory=dict)
-    """Tensors of distill's that no file has, since they are `ones`, `zeros` or `eye`, and their
-    shapes."""
 
     def body(self, kept: TextFiles) -> dict[str, Any]:
         """Return what `model.json` says of where weights and text files are; of those that the

@@ -34,8 +34,7 @@ from distill.labelers.runtime import computing
 from distill.models.network import MultiHead
 from distill.models.record import ModelRecord
 
-GIVEN = "features"
-"""What the file calls its input."""
+GIVEN = "features"  # what the file calls its input
 # how far ONNX Runtime may be from torch, as a share of the head's largest output: 3·10⁻⁵. The same
 # float32 numbers added in another order: 6·10⁻⁶ for a sum over 150,528 features, below 10⁻⁶ for
 # most students.
@@ -43,8 +42,7 @@ TOLERANCE = 2.0**-15
 # no empty one: ONNX Runtime 1.32 aborts the process when the GRU is given no row
 _BATCHES = (1, 2, 7)
 # weights lie within the file, which Protocol Buffers keep below 2 GiB
-_MOST_BYTES = (1 << 31) - (1 << 20)
-"""Of weights; the rest is for the graph."""
+_MOST_BYTES = (1 << 31) - (1 << 20)  # of weights; the rest is for the graph
 
 
 def require_onnx_extra() -> None:

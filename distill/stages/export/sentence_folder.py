@@ -24,8 +24,8 @@ from sentence_transformers import SentenceTransformer
 outputs = SentenceTransformer("{folder}").encode(texts)    # (rows, {width}): {what}
 ```"""
 
+# a layer, what distill calls its tensors, and whether ReLU follows
 _Layer = tuple[nn.Linear, Mapping[str, str], bool]
-"""A layer, what distill calls its tensors, and whether ReLU follows."""
 
 
 def sentence_form(student: TextStudent, head: str, folder: str) -> Form | Refused:

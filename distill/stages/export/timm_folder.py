@@ -39,8 +39,8 @@ FOLDER = "timm"
 # how far timm may be from the student: the same float32 operations on the same numbers
 _TOLERANCE = 1e-5
 _CROP_MODES = {"crop": "center", "stretch": "squash", "pad": "border"}
+# of what timm says of the architecture
 _COPIED = ("pool_size", "first_conv", "classifier", "fixed_input_size")
-"""Of what timm says of the architecture."""
 
 
 def timm_files(

@@ -21,8 +21,7 @@ from distill.pools.inventory import Inventory
 class Quota:
     """What is allowed of one fragment."""
 
-    asked: int
-    """Of its rows, the first so many."""
+    asked: int  # of its rows, the first so many
     answered: int
 
 
@@ -30,12 +29,11 @@ class Quota:
 class AskedRows:
     """What is allowed of a label set, as workers need it."""
 
-    fit: str
-    """URI of the teachers' folder, where answers are kept."""
+    fit: str  # URI of the teachers' folder, where answers are kept
     label_set: str
     allowance: Allowance
+    # number of the first row of each shard that has any that is asked about
     first_rows: Mapping[int, int]
-    """Number of the first row of each shard that has any that is asked about."""
 
     def quota(self, intent: WriteIntent) -> Quota:
         """Return what is allowed of a fragment."""

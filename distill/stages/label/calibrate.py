@@ -41,10 +41,8 @@ from distill.storage.open import open_storage
 
 log = logging.getLogger(__name__)
 
-_MOST_ROWS = 100_000
-"""One number is known well long before."""
-_MOST_FRAGMENTS = 400
-"""They share those rows, so that a sorted pool is not judged by its beginning."""
+_MOST_ROWS = 100_000  # one number is known well long before
+_MOST_FRAGMENTS = 400  # they share those rows, so that a sorted pool is not judged by its beginning
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,7 @@ class CalibrationConfig:
 
     recipe: Recipe
     contract: Contract
-    request: RowRequest
-    """Of any rows; each task says which."""
+    request: RowRequest  # of any rows; each task says which
     outputs: Outputs
     columns: tuple[int, ...]
 

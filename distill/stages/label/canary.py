@@ -30,11 +30,10 @@ from distill.stages.label.row_reader import read_first
 
 Float = npt.NDArray[np.float32]
 
-_SEEN = -12.0
-"""Log-probabilities below this are noise: e⁻¹² is a few parts in a million."""
+_SEEN = -12.0  # log-probabilities below this are noise: e⁻¹² is a few parts in a million
+# a whole step of each stored type, as a share of the number: twice what rounding takes, since the
+# normaliser is rounded with it
 _ROUNDED = {"float32": 0.0, "float16": 2.0**-10, "uint8": 2.0**-5}
-"""A whole step of each stored type, as a share of the number: twice what rounding takes, since the
-normaliser is rounded with it."""
 
 
 def check_canaries(step: LabelStep, part: LabelPart, fragments: int) -> list[str]:

@@ -26,8 +26,7 @@ from distill.core.errors import LabelerError
 from distill.core.source import RAISED
 from distill.engine.journal import Journal, current_journal
 
-_TRIES = 2
-"""Deaths on one batch, beside the first, of which nothing is known."""
+_TRIES = 2  # deaths on one batch, beside the first, of which nothing is known
 _PARTS = 16
 # rows of a batch that are looked for, each at the cost of some processes
 _MOST_ALONE = 8

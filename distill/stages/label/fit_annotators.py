@@ -35,10 +35,8 @@ from distill.storage.open import open_storage
 log = logging.getLogger(__name__)
 
 _CHUNK_ROWS = 16_384
-_LEAST_PARTIES = 5
-"""Without a pair, three are left to say what is right."""
-_MOST_PARTIES = 32
-"""Whose pairs are some hundred."""
+_LEAST_PARTIES = 5  # without a pair, three are left to say what is right
+_MOST_PARTIES = 32  # whose pairs are some hundred
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,8 @@ from distill.stages.label.repeated import STRICT_REFUSES, Again, ask_again
 from distill.stages.label.row_reader import RowChunk
 
 Once = Callable[[], AbstractContextManager[None]]
-_PREFETCH_BATCHES = 2
-"""Batches of a fragment that wait prepared."""
-DIED = ("died", "the labeler's process died on it, again and again")
-"""Why such a row is rejected."""
+_PREFETCH_BATCHES = 2  # batches of a fragment that wait prepared
+DIED = ("died", "the labeler's process died on it, again and again")  # why such a row is rejected
 
 
 @dataclass
@@ -58,21 +56,16 @@ class InferenceBatch:
     """One batch on its way to the device."""
 
     chunk: RowChunk
-    rows: slice
-    """Its rows within the chunk."""
-    first_row: int
-    """Its first row within the fragment."""
+    rows: slice  # its rows within the chunk
+    first_row: int  # its first row within the fragment
     features: Inputs
-    prepared: Any
-    """The features as `labeler.prepare` returned them."""
-    again: Again | None = None
-    """What the labeler is asked a second time."""
+    prepared: Any  # the features as `labeler.prepare` returned them
+    again: Again | None = None  # what the labeler is asked a second time
+    # the same rows altered, each view a batch that the labeler is asked about too
     views: tuple[InferenceBatch, ...] = ()
-    """The same rows altered, each view a batch that the labeler is asked about too."""
+    # what label sets of other answers of the same network are given
     companions: tuple[Predictions, ...] = ()
-    """What label sets of other answers of the same network are given."""
-    view_outputs: tuple[Matrix, ...] = ()
-    """What it said of them, (B, width) each."""
+    view_outputs: tuple[Matrix, ...] = ()  # what it said of them, (B, width) each
 
     @property
     def rejected(self) -> dict[int, tuple[str, str]]:

@@ -40,8 +40,7 @@ class LabelSummary:
     labels: LabelSet
     pool: str
     rows: int
-    labelled_now: int
-    """Fragments labelled in this run."""
+    labelled_now: int  # fragments labelled in this run
 
     @property
     def name(self) -> str:

@@ -40,14 +40,12 @@ class PoolLabels:
 
     resolved: LabelPart
     labels: LabelWriter
-    before: LabelSet
-    """As it was when this run began."""
+    before: LabelSet  # as it was when this run began
     label_set: str
     left: PendingFragments
-    again: list[ManifestEntry]
-    """Committed fragments that are labelled again."""
+    again: list[ManifestEntry]  # committed fragments that are labelled again
+    # codes of fragments that a killed run may have written without committing them
     written: frozenset[int] = frozenset()
-    """Codes of fragments that a killed run may have written without committing them."""
 
     @property
     def pool(self) -> OpenPool:

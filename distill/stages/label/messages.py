@@ -25,10 +25,10 @@ class PoolPart:
     folder: str
     label_set: str
     format: str
+    # the one device and libraries that labels may be made on; None where any will do
     made_on: str | None = None
-    """The one device and libraries that labels may be made on; None where any will do."""
+    # what the labeler sees in place of the pool's features: another label set's values
     values: StoredValues | None = None
-    """What the labeler sees in place of the pool's features: another label set's values."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,14 @@ class CompanionConfig:
 class LabelConfig:
     """What an actor is given once."""
 
-    name: str
-    """Of the label set."""
+    name: str  # of the label set
     recipe: Recipe
     contract: Contract
     features: Features
     width: int
     pools: Mapping[str, PoolPart]
-    strict: bool = False
-    """Whether a labeler that answers differently each time is refused."""
-    asked: AskedRows | None = None
-    """Of noisy votes: which rows are asked about."""
+    strict: bool = False  # whether a labeler that answers differently each time is refused
+    asked: AskedRows | None = None  # of noisy votes: which rows are asked about
     companions: tuple[CompanionConfig, ...] = ()
 
 
@@ -64,15 +61,12 @@ class FragmentTask:
     """One fragment to label."""
 
     pool: str
-    key: str
-    """Of the shard."""
+    key: str  # of the shard
     intent: WriteIntent
-    group: int | None = None
-    """The row group that it is a part of; None where it is whole ones."""
-    ask_again: int = 0
-    """About so many rows of its first batch the labeler is asked a second time."""
+    group: int | None = None  # the row group that it is a part of; None where it is whole ones
+    ask_again: int = 0  # about so many rows of its first batch the labeler is asked a second time
+    # whether an earlier attempt may have written it without committing it
     may_be_written: bool = False
-    """Whether an earlier attempt may have written it without committing it."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -106,12 +100,9 @@ def group_tasks(tasks: Iterable[FragmentTask]) -> Iterator[list[dict[str, Any]]]
 class Failure:
     """A fragment that could not be labelled, and what a person needs to mend it."""
 
-    where: str
-    """Shard and row."""
-    signature: str
-    """The same for the same mistake in another fragment."""
-    trace: str
-    """The user's own lines."""
+    where: str  # shard and row
+    signature: str  # the same for the same mistake in another fragment
+    trace: str  # the user's own lines
 
 
 @dataclass(frozen=True)
@@ -122,18 +113,17 @@ class FragmentResult:
     fragment: str
     commit: Commit | None = None
     failure: Failure | None = None
+    # what a person should know of the labeler, found at its first batch
     notes: tuple[str, ...] = ()
-    """What a person should know of the labeler, found at its first batch."""
+    # whether it was committed before this task began, so that nothing was computed
     was_there: bool = False
-    """Whether it was committed before this task began, so that nothing was computed."""
+    # whether an earlier attempt's data was committed, so that nothing was computed either
     was_written: bool = False
-    """Whether an earlier attempt's data was committed, so that nothing was computed either."""
+    # what was committed along, by the label set
     companions: Mapping[str, Commit] = field(default_factory=dict)
-    """What was committed along, by the label set."""
-    worker: str = field(default="", compare=False)
-    """Host and process id of who did it."""
+    worker: str = field(default="", compare=False)  # host and process id of who did it
+    # in which the worker's labeler was at work, since its result before this one
     busy_seconds: float = field(default=0.0, compare=False)
-    """In which the worker's labeler was at work, since its result before this one."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""

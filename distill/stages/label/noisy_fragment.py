@@ -37,8 +37,8 @@ from distill.stages.label.inference import InferenceLoop
 from distill.stages.label.row_reader import RowChunk
 from distill.storage.open import open_storage
 
+# how far the answer's logit is above all others: e⁻³⁰ is what a probability of 0 is elsewhere
 SURE = 30.0
-"""How far the answer's logit is above all others: e⁻³⁰ is what a probability of 0 is elsewhere."""
 _REASONS = {
     # of a row that could not be read when it was asked about, and can now
     UNREADABLE: ("unasked", "it could not be read when the teachers were asked"),
@@ -53,8 +53,8 @@ class _Seen:
     """What is kept of a fragment's rows once they were read."""
 
     keys: list[pa.Table] = field(default_factory=list)
+    # first row of each chunk, and why rows of it cannot be read
     rejected: list[tuple[int, Rejected]] = field(default_factory=list)
-    """First row of each chunk, and why rows of it cannot be read."""
     rows: int = 0
 
     def take(self, chunk: RowChunk) -> None:

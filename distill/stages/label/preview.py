@@ -31,10 +31,8 @@ class Preview:
     outputs: npt.NDArray[np.float32]
     disagreement: npt.NDArray[np.float32] | None
     meaning: Outputs
-    rejected: dict[int, tuple[str, str]]
-    """Row → reason code and message."""
-    notes: tuple[str, ...]
-    """What a person should know of the labeler before it is paid for."""
+    rejected: dict[int, tuple[str, str]]  # row → reason code and message
+    notes: tuple[str, ...]  # what a person should know of the labeler before it is paid for
 
 
 def preview_labels(step: PreviewStep, rows: int) -> Preview:

@@ -36,12 +36,11 @@ from distill.spec.pools import Features, TextFeatures
 from distill.storage.open import open_storage
 
 _CHUNK_BYTES = 8 << 20
-_TEXT_BYTES = 2_048
-"""What a text is taken for: its size is not known before it is read."""
+_TEXT_BYTES = 2_048  # what a text is taken for: its size is not known before it is read
 
+# `reader`: the file that this thread reads, where it stopped within it; two threads of one actor
+# read two
 _local = threading.local()
-"""`reader`: the file that this thread reads, where it stopped within it; two threads of one actor
-read two."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ class RowRequest:
     format: str
     keys: tuple[str, ...] = ()
     target: str | None = None
-    shard: int = 0
-    """Number of the shard, by which `LabelValues` are read."""
+    shard: int = 0  # number of the shard, by which `LabelValues` are read
 
     @property
     def chunk_rows(self) -> int:
@@ -95,10 +93,8 @@ class RowChunk:
     rows: Rows
     keys: pa.Table
     target: pa.ChunkedArray | None
-    shard: int = 0
-    """Number of their shard."""
-    start: int = 0
-    """Number of the first one within the shard."""
+    shard: int = 0  # number of their shard
+    start: int = 0  # number of the first one within the shard
 
 
 def read_first(

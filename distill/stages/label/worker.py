@@ -49,8 +49,8 @@ from distill.stages.label.work_clock import WorkClock
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
+# offset of a row within its fragment → reason code and message
 Rejected = dict[int, tuple[str, str]]
-"""Offset of a row within its fragment → reason code and message."""
 _Written = tuple[pa.Table, Rejected]
 
 

@@ -34,8 +34,7 @@ from distill.stages.report.drawing import (
 
 _COLOURS = {LOSS: COLOURS[1], LIRA_ONLINE: COLOURS[0], LIRA_OFFLINE: COLOURS[2]}
 _MOST_CHARTS = 6
-_LEAST_SHARE = 1e-4
-"""What a share of members of none is drawn at: a logarithm has no zero."""
+_LEAST_SHARE = 1e-4  # what a share of members of none is drawn at: a logarithm has no zero
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from distill.stages.report.measure import axis_name, describe_all, scale
 
 _MOST_GROUPS = 12
 _SPLIT = ("accuracy", "accuracy_seen", "accuracy_unseen")
-_BARS_HEIGHT = 0.78
-"""What a group's bars fill of its row."""
+_BARS_HEIGHT = 0.78  # what a group's bars fill of its row
 
 
 def draw_comparison(evaluation: Evaluation) -> Chart | None:

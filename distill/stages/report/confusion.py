@@ -14,16 +14,13 @@ from distill.stages.report.drawing import COLOURS, Chart, as_svg, new_axes
 from distill.stages.report.groups import clipped, ranked_students, short_name, teacher_of
 
 _MOST_CLASSES = 30
-_MOST_FIGURED = 12
-"""Classes up to which cells have their counts written in."""
+_MOST_FIGURED = 12  # classes up to which cells have their counts written in
 _PALEST = 0.08
 _DEEPEST = 0.9
 _NAME_CHARACTERS = 14
-_ROOM_CHARACTERS = 60
-"""Fit below a matrix side by side."""
+_ROOM_CHARACTERS = 60  # fit below a matrix side by side
 
-Counts = Sequence[Sequence[int]]
-"""Rows by true class and chosen class."""
+Counts = Sequence[Sequence[int]]  # rows by true class and chosen class
 
 
 def draw_confusions(evaluation: Evaluation) -> list[Chart]:

@@ -72,8 +72,7 @@ class Chart:
     svg: str
     legend: Sequence[Mark] = ()
     caption: str = ""
-    paired: bool = False
-    """Stands beside the chart after it."""
+    paired: bool = False  # stands beside the chart after it
 
 
 @contextmanager

@@ -16,14 +16,11 @@ class CostLine:
     step: str
     hours: str
     spent_hours: str
-    held: str
-    """`within`, `above`, `below`, or nothing where there was no range."""
+    held: str  # `within`, `above`, `below`, or nothing where there was no range
     bytes: str
     stored: str
-    gpu_hours: str
-    """Spent; "" where no worker had a GPU."""
-    dollars: str
-    """Spent; "" without prices."""
+    gpu_hours: str  # spent; "" where no worker had a GPU
+    dollars: str  # spent; "" without prices
 
 
 def cost_lines(evaluation: Evaluation) -> list[CostLine]:

@@ -37,8 +37,7 @@ class SlicedLine:
     value: str
     rows: int
     few: bool
-    cells: Sequence[tuple[str, str]]
-    """Figure and interval by method."""
+    cells: Sequence[tuple[str, str]]  # figure and interval by method
     examples: Sequence[Example]
 
 

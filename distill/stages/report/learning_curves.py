@@ -13,8 +13,7 @@ from distill.stages.report.figures import figure_of
 from distill.stages.report.groups import clipped, student_name
 from distill.stages.report.measure import axis_name, describe_all, scale
 
-ROWS = "rows."
-"""What the paths begin with that say how many rows of a pool are taken."""
+ROWS = "rows."  # what the paths begin with that say how many rows of a pool are taken
 _MOST_LINES = len(COLOURS)
 _MOST_LEVELS = 2
 _LOG_RATIO = 4

@@ -28,11 +28,11 @@ from distill.stages.report.drawing import (
 )
 from distill.stages.report.groups import clipped
 
+# what a fit lowers, pass by pass, and how an axis calls it
 _PASS_MEASURES = {"inertia": "inertia a row", "quantization_error": "quantization error"}
-"""What a fit lowers, pass by pass, and how an axis calls it."""
 _NAME_CHARACTERS = 24
+# between the middles of two rows of hexagons, where their middles in a row are 1 apart
 _HEX_HEIGHT = 3**0.5 / 2
-"""Between the middles of two rows of hexagons, where their middles in a row are 1 apart."""
 _PALEST = 0.04
 _DEEPEST = 0.95
 

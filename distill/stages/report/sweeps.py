@@ -14,8 +14,7 @@ from distill.stages.report.measure import axis_name, describe_all, scale
 
 _MOST_CHARTS = 4
 _MOST_LINES = 6
-_LOG_RATIO = 50
-"""From this ratio of the largest to the smallest value on, x is logarithmic."""
+_LOG_RATIO = 50  # from this ratio of the largest to the smallest value on, x is logarithmic
 _DASHED = (0, (4, 2))
 
 

@@ -19,8 +19,7 @@ class Cell:
 
     text: str
     best: bool
-    interval: str = ""
-    """Of the draw of the test rows."""
+    interval: str = ""  # of the draw of the test rows
 
 
 @dataclass(frozen=True)

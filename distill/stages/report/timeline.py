@@ -41,8 +41,7 @@ class RunLine:
 class RunSection:
     """What the page says of the runs. The template only places it."""
 
-    all: Sequence[Fleet]
-    """The oldest first."""
+    all: Sequence[Fleet]  # the oldest first
 
     @property
     def shown(self) -> Sequence[Fleet]:

@@ -19,8 +19,7 @@ from distill.storage.base import Storage
 
 KEY = "report.html"
 _FILES = files("distill.stages.report")
-STYLE = _FILES.joinpath("style.css")
-"""How all pages look."""
+STYLE = _FILES.joinpath("style.css")  # how all pages look
 # raised when the page changes, so that older ones are rendered anew
 FORM = 2
 # of a method, which its name says already: a page from before there were these fields is found

@@ -25,8 +25,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Classes = npt.NDArray[np.int64]
 
-_ROUNDING = 1e-6
-"""By which a probability may lie below its threshold: labels are stored rounded."""
+_ROUNDING = 1e-6  # by which a probability may lie below its threshold: labels are stored rounded
 NOBODY = -1
 
 

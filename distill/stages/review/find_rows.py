@@ -29,8 +29,7 @@ from distill.stages.slicings import ChunkRows, slice_values
 
 TARGET = "target"
 _CHUNK_ROWS = 8_192
-_MOST_NUMBERS = 1 << 22
-"""Probabilities of all label sets that a chunk holds."""
+_MOST_NUMBERS = 1 << 22  # probabilities of all label sets that a chunk holds
 
 Array = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
@@ -59,8 +58,7 @@ class Worst:
         return Worst.among(row, score, np.concatenate([self.of, other.of]), most)
 
 
-Found = Mapping[str, Worst]
-"""By reason."""
+Found = Mapping[str, Worst]  # by reason
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,9 @@ from distill.pools.row_cache import read_chunk
 from distill.spec.pools import ImageFeatures, TextFeatures
 from distill.stages.review.find_rows import Found, ReviewedRows
 
+# what a record has beside the place that people fill
 COLUMNS = ("shard", "row", "given", "reasons", "says", "keys", "text", "png", "numbers", "shard_id")
-"""What a record has beside the place that people fill."""
-_MOST_NUMBERS = 256
-"""Of a vector."""
+_MOST_NUMBERS = 256  # of a vector
 
 Array = npt.NDArray[np.float64]
 

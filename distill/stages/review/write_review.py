@@ -52,10 +52,8 @@ class Reviewed:
 
     pool: str
     rows: int
-    reasons: dict[str, int]
-    """Rows by reason; one may have several."""
-    url: str
-    """Of the lines."""
+    reasons: dict[str, int]  # rows by reason; one may have several
+    url: str  # of the lines
     parquet: str
     notes: tuple[str, ...] = ()
 

@@ -26,17 +26,14 @@ _64_BITS = (1 << 64) - 1
 class Candidates:
     """m rows of a pool, in order of their numbers, or a sample of them."""
 
-    row: Int64
-    """(m,): numbers within the pool."""
-    cluster: Int64
-    """(m,): numbers of clusters; all 0 where no structure is looked through."""
-    values: Matrix
-    """(m, d): what the structure sees of them."""
+    row: Int64  # (m,): numbers within the pool
+    cluster: Int64  # (m,): numbers of clusters; all 0 where no structure is looked through
+    values: Matrix  # (m, d): what the structure sees of them
+    # (m,): whether a former selection has the row. It is seen, and not chosen again.
     is_former: Bool
-    """(m,): whether a former selection has the row. It is seen, and not chosen again."""
+    # (m,): which stay where memory cannot hold all, the smallest first: as drawn, or those that
+    # labels are least sure of
     priority: Float64
-    """(m,): which stay where memory cannot hold all, the smallest first: as drawn, or those that
-    labels are least sure of."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -62,12 +59,9 @@ class Candidates:
 class Choice:
     """What a method chose of m candidates, in the order of choice."""
 
-    position: Int64
-    """(n,): which of the candidates."""
-    score: Float64
-    """(n,): what the method goes by; more is better."""
-    reason: list[str]
-    """A code each: the method, and the cluster where it goes by clusters."""
+    position: Int64  # (n,): which of the candidates
+    score: Float64  # (n,): what the method goes by; more is better
+    reason: list[str]  # a code each: the method, and the cluster where it goes by clusters
 
 
 def drawn(seed: int, row: Int64) -> Float64:

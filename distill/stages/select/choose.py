@@ -16,19 +16,15 @@ from distill.stages.select.methods.novel import choose_novel
 from distill.stages.select.methods.typical import choose_typical
 
 _MANY = 1 << 40
-_OF_CLUSTER = 4_096
-"""Of these the distances within a cluster are 128 MiB."""
-_COVERING = 32_768
-"""Of these who covers whom is 128 MiB."""
-_SPARE = 4
-"""Candidates a row that is chosen, where some may be duplicates."""
+_OF_CLUSTER = 4_096  # of these the distances within a cluster are 128 MiB
+_COVERING = 32_768  # of these who covers whom is 128 MiB
+_SPARE = 4  # candidates a row that is chosen, where some may be duplicates
 _LEAST_SPARE = 64
-_SPARE_SHARE = 20
-"""Drawn rows that cannot be used are replaced by some that were drawn with them."""
+_SPARE_SHARE = 20  # drawn rows that cannot be used are replaced by some that were drawn with them
 _LEAST_CANDIDATES = 100_000
+# candidates a row that is chosen: as many of each cluster as of any, so more than any gives, but
+# where a cluster of the upper level has few within it
 _BALANCING = 16
-"""Candidates a row that is chosen: as many of each cluster as of any, so more than any gives, but
-where a cluster of the upper level has few within it."""
 _LEAST_BALANCING = 1_000_000
 
 
@@ -36,10 +32,8 @@ _LEAST_BALANCING = 1_000_000
 class Seen:
     """The clusters of the whole pool."""
 
-    sizes: Int64
-    """(k,): rows of each."""
-    parents: Int64 | None
-    """(k,): clusters of the level above, where there is one."""
+    sizes: Int64  # (k,): rows of each
+    parents: Int64 | None  # (k,): clusters of the level above, where there is one
 
 
 def need_of(by: SelectBy, rows: int, *, duplicates: bool) -> Need:

@@ -28,20 +28,16 @@ from distill.stages.select.candidates import Bool, Candidates, Float64, Int64, d
 from distill.stages.select.methods.uncertain import uncertainty
 
 SAMPLE_BYTES = 256 << 20
-_ROW_BYTES = 25
-"""Of a candidate, beside its values."""
+_ROW_BYTES = 25  # of a candidate, beside its values
 
 
 @dataclass(frozen=True)
 class Need:
     """What a method needs of a pool."""
 
-    values: bool
-    """Whether it looks at rows, and not only at their clusters."""
-    most: int
-    """Candidates in all."""
-    most_of_cluster: int
-    """Candidates of a cluster."""
+    values: bool  # whether it looks at rows, and not only at their clusters
+    most: int  # candidates in all
+    most_of_cluster: int  # candidates of a cluster
 
     def rows(self, width: int) -> int:
         """Return how many candidates of `width` numbers are held at the most."""
@@ -57,11 +53,10 @@ class Gathered:
     """What the pass has of some rows."""
 
     candidates: Candidates
-    sizes: Int64
-    """(k,): usable rows of each cluster, former ones too."""
+    sizes: Int64  # (k,): usable rows of each cluster, former ones too
+    # of a cluster no more than its first so many candidates are here. It never grows: what was
+    # left out of some rows is left out of all, so that the chunks do not decide what stays.
     cut: int
-    """Of a cluster no more than its first so many candidates are here. It never grows: what was
-    left out of some rows is left out of all, so that the chunks do not decide what stays."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +64,14 @@ class Gather:
     """The pass over any chunks; what travels to the workers."""
 
     source: Dataset
-    structure: StructureLabeler
-    """Its last link says the clusters, where there are any."""
+    structure: StructureLabeler  # its last link says the clusters, where there are any
     has_clusters: bool
+    # whether candidates are the first of all rows, and not the first of each cluster
     drawn_alike: bool
-    """Whether candidates are the first of all rows, and not the first of each cluster."""
     labels: LabelSet | None
     by: SelectBy
     seed: int
-    former: Int64
-    """Numbers of rows that former selections have, sorted."""
+    former: Int64  # numbers of rows that former selections have, sorted
     need: Need
 
     def __call__(self, chunk: Chunk) -> Gathered:

@@ -23,11 +23,9 @@ Float64 = npt.NDArray[np.float64]
 
 LEAST_POINTS = 3
 _POWERS = np.geomspace(0.02, 3.0, 60)
-_FINER = np.geomspace(0.9, 1.0 / 0.9, 61)
-"""Factors of the best power of the grid."""
+_FINER = np.geomspace(0.9, 1.0 / 0.9, 61)  # factors of the best power of the grid
 _DRAWS = 500
-_TAILS = (2.5, 97.5)
-"""Percentiles at which the interval begins and ends."""
+_TAILS = (2.5, 97.5)  # percentiles at which the interval begins and ends
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,9 @@ class Gain:
 class LearningCurve:
     """A fitted law, and those that other scores would have given."""
 
-    rows: int
-    """The most that were measured."""
-    law: Float64
-    """(3,): a, b, c."""
-    drawn: Float64
-    """(D, 3)."""
+    rows: int  # the most that were measured
+    law: Float64  # (3,): a, b, c
+    drawn: Float64  # (D, 3)
 
     def score(self, rows: int) -> float:
         """Return the score that so many rows are expected to give."""

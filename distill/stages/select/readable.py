@@ -18,8 +18,7 @@ from distill.loader.sampler import Chunk
 from distill.stages.select.candidates import Int64
 from distill.stages.select.gather import Gathered
 
-_DENSE = 64
-"""A chunk is decoded whole where one row of so many is wanted, or more."""
+_DENSE = 64  # a chunk is decoded whole where one row of so many is wanted, or more
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ class _Readable:
     """What travels to the workers."""
 
     source: Dataset
-    rows: Int64
-    """Numbers of the drawn rows, sorted."""
+    rows: Int64  # numbers of the drawn rows, sorted
 
     def __call__(self, chunk: Chunk) -> Int64:
         """Return the numbers of those of a chunk that can be used."""

@@ -35,8 +35,7 @@ from distill.storage.open import open_storage
 
 log = logging.getLogger(__name__)
 
-_MORE_DRAWN = 4
-"""Times as many rows are drawn anew where too many of them cannot be used."""
+_MORE_DRAWN = 4  # times as many rows are drawn anew where too many of them cannot be used
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,7 @@ class Selected:
     name: str
     pool_rows: int
     rounds: tuple[ChosenRound, ...]
-    now: bool
-    """Whether the last of them was chosen in this run."""
+    now: bool  # whether the last of them was chosen in this run
 
     @property
     def rows(self) -> int:
@@ -148,11 +146,9 @@ class _Chosen:
     """What the method chose."""
 
     choice: Choice
-    rows: Int64
-    """Numbers of the chosen rows within the pool."""
+    rows: Int64  # numbers of the chosen rows within the pool
     duplicates: int
-    candidates: int
-    """Rows that it could choose from."""
+    candidates: int  # rows that it could choose from
 
 
 def _gather(inputs: SelectInputs, former: Int64) -> Gather:

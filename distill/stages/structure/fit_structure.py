@@ -48,16 +48,14 @@ class _Gathered:
     """What a pass has of some rows."""
 
     statistic: Statistic
-    rows: int
-    """Rows that were usable."""
+    rows: int  # rows that were usable
 
 
 @dataclass(frozen=True)
 class _Pass:
     """One pass over any chunks; what travels to the workers."""
 
-    folder: str
-    """Of the structure: which fit it is."""
+    folder: str  # of the structure: which fit it is
     source: Dataset
     before: StructureLabeler
     fit: PassFit

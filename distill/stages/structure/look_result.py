@@ -21,8 +21,7 @@ from distill.spec.pools import ImageFeatures, TextFeatures
 from distill.stages.structure.look_sums import Seen
 
 _TEXT_CHARACTERS = 160
-_IMAGE_PIXELS = 96
-"""Of the longer side of an example."""
+_IMAGE_PIXELS = 96  # of the longer side of an example
 _SHARES = ("quantization_error", "topographic_error", "silhouette", "davies_bouldin")
 
 

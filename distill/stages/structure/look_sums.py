@@ -17,10 +17,8 @@ from distill.stages.structure.usable_rows import usable_rows
 
 _SAMPLE_ROWS = 1_500
 _SHOWN_ROWS = 10
-_MOST_COUNTS = 1 << 20
-"""Of clusters × classes; beyond it classes are not counted."""
-_DRAW = 77
-"""Tells this draw of rows from those of the fit."""
+_MOST_COUNTS = 1 << 20  # of clusters × classes; beyond it classes are not counted
+_DRAW = 77  # tells this draw of rows from those of the fit
 _UNKNOWN = -1
 
 
@@ -29,12 +27,10 @@ class Seen:
     """What is gathered of some rows."""
 
     rows: int
+    # drawn rows; the last column of its values is the number of the row's class
     sample: drawn.Sample
-    """Drawn rows; the last column of its values is the number of the row's class."""
-    nearest: drawn.Sample | None
-    """Rows of each shown cluster, the nearest to its centre."""
-    counts: Int64 | None
-    """(k, C): rows by cluster and class."""
+    nearest: drawn.Sample | None  # rows of each shown cluster, the nearest to its centre
+    counts: Int64 | None  # (k, C): rows by cluster and class
 
     def merge(self, other: Seen) -> Seen:
         """Return what is gathered of both's rows."""

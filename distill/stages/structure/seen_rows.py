@@ -17,9 +17,9 @@ from distill.loader.sampler import Chunk
 
 MOST_BYTES = 256 << 20
 
+# usable rows of a chunk, and their numbers in the dataset. Nobody writes to them: the next pass
+# sees them again. (They are not marked so, since torch warns of arrays that are.)
 Rows = tuple[Matrix, Int64]
-"""Usable rows of a chunk, and their numbers in the dataset. Nobody writes to them: the next pass
-sees them again. (They are not marked so, since torch warns of arrays that are.)"""
 
 
 class SeenRows:

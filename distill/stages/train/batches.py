@@ -12,8 +12,8 @@ from distill.loader.dataset import Arrays
 from distill.models.network import as_tensor
 from distill.stages.train.combined_loss import Batch
 
+# features of all datasets → every head's outputs
 Forward = Callable[[Tensor], Mapping[str, Tensor]]
-"""Features of all datasets → every head's outputs."""
 
 
 def on_device(batch: Arrays, device: str) -> Batch:

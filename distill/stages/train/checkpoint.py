@@ -33,10 +33,10 @@ class Position:
 
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    # of the epoch under way, a row a term (`CombinedLoss`); empty at its start
     sums: list[list[float]] = field(default_factory=list)
-    """Of the epoch under way, a row a term (`CombinedLoss`); empty at its start."""
+    # the weights of the best epoch so far, where a measure says which that is
     best: dict[str, Tensor] = field(default_factory=dict, compare=False)
-    """The weights of the best epoch so far, where a measure says which that is."""
 
 
 class Resumable(Protocol):

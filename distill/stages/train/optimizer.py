@@ -25,9 +25,9 @@ from distill.stages.train.parameter_groups import (
 from distill.stages.train.row_rules import AdamWRows, RowRule, SgdRows
 from distill.stages.train.table_rows import find_tables, is_of_rows, put_tables, whole_state
 
+# the most that one step's decay may be for rows to be moved by themselves: beyond it their closed
+# form has no solution in real numbers (sgd), or is far from exact
 _MOST_DECAY = {"adamw": 0.5, "sgd": 0.002}
-"""The most that one step's decay may be for rows to be moved by themselves: beyond it their closed
-form has no solution in real numbers (sgd), or is far from exact."""
 
 
 class Optimizer:

@@ -19,8 +19,7 @@ from torch import nn
 from distill.models.network import MultiHead, trained_parameters
 from distill.spec.models import Training
 
-RATE_SHARE = "rate_share"
-"""Of a group: its rate over `learning_rate`."""
+RATE_SHARE = "rate_share"  # of a group: its rate over `learning_rate`
 
 
 def parameter_groups(training: Training, network: nn.Module) -> list[Any]:

@@ -35,19 +35,16 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-HORIZON = 200
-"""Steps after which a momentum has faded: 0.9^200 = 7e-10."""
-_BLOCK = 256
-"""Steps whose constants are computed at once."""
-_NODES = ((16, 8), (64, 5), (512, 3))
-"""Up to which step how many nodes are needed."""
+HORIZON = 200  # steps after which a momentum has faded: 0.9^200 = 7e-10
+_BLOCK = 256  # steps whose constants are computed at once
+_NODES = ((16, 8), (64, 5), (512, 3))  # up to which step how many nodes are needed
 _LAST_NODES = 2
 # torch's own, which distill's jobs do not change
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 _MOMENTUM = 0.9
 
+# the learning rate of a step, from 0 on; for steps after the last one too
 Rate = Callable[[int], float]
-"""The learning rate of a step, from 0 on; for steps after the last one too."""
 Numbers = npt.NDArray[np.float64]
 Moments = Sequence[Tensor]
 
@@ -55,8 +52,7 @@ Moments = Sequence[Tensor]
 class RowRule(Protocol):
     """How rows of a table move. Steps are numbers of steps taken: 0 before the first."""
 
-    names: tuple[str, ...]
-    """Of the moments, as torch's optimiser has them."""
+    names: tuple[str, ...]  # of the moments, as torch's optimiser has them
 
     def read(self, step: int, last: Tensor, settled: Tensor, moments: Moments) -> Tensor:
         """Return the weights (U, H) after `step` steps of rows that were settled after `last` (U,)

@@ -26,14 +26,12 @@ from distill.engine.protocol import WorkerContext
 from distill.stages.train.row_rules import RowRule
 from distill.stages.train.team import union_over_team
 
-_BLOCK_ROWS = 65_536
-"""Rows that are brought up to date at once, where all are."""
+_BLOCK_ROWS = 65_536  # rows that are brought up to date at once, where all are
+# numbers of a table up to which all of it is moved in each step, as any other parameter: 16,384
+# rows of 64. The looking after rows costs a step more there than it saves: 1.5 times a step of 32
+# texts with 4,096 rows, and 0.7 with 65,536.
 SMALL_NUMBERS = 1 << 20
-"""Numbers of a table up to which all of it is moved in each step, as any other parameter: 16,384 rows
-of 64. The looking after rows costs a step more there than it saves: 1.5 times a step of 32 texts
-with 4,096 rows, and 0.7 with 65,536."""
-_MARKED = 16
-"""Rows of a table for each place of a step, up to which the places are marked in it."""
+_MARKED = 16  # rows of a table for each place of a step, up to which the places are marked in it
 _LAST = "last"
 
 

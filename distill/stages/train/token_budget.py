@@ -26,10 +26,8 @@ class TokenBudget:
     """How many tokens a lane may give at once, padding counted."""
 
     tokens: int
-    lanes: int
-    """Lanes of a global batch."""
-    padding: int
-    """What ends the rows of shorter texts."""
+    lanes: int  # lanes of a global batch
+    padding: int  # what ends the rows of shorter texts
 
     def parts(self, batches: Sequence[Batch], lanes: int) -> list[list[Batch]]:
         """Cut one batch a dataset, of so many lanes, into parts; in each, rows of every dataset

@@ -25,13 +25,10 @@ class TrainingSetup:
 
     plan: TrainingPlan
     context: WorkerContext
-    network: MultiHead
-    """What is exported."""
-    trained: nn.Module
-    """The network, and the projections that its terms need."""
+    network: MultiHead  # what is exported
+    trained: nn.Module  # the network, and the projections that its terms need
     optimizer: Optimizer
-    samplers: tuple[Sampler, ...]
-    """One a dataset."""
+    samplers: tuple[Sampler, ...]  # one a dataset
     steps_per_epoch: int
 
     @property

@@ -26,10 +26,9 @@ from distill.stages.select.candidates import Bool, Candidates, Choice, Int64, sq
 Bits = npt.NDArray[np.uint8]
 
 _BLOCK_ROWS = 512
+# bits that are set in a byte
 _ONES = np.array([number.bit_count() for number in range(256)], np.uint8)
-"""Bits that are set in a byte."""
-_ROUNDING = 1e-9
-"""1 − 0.9 is a little less than 0.1."""
+_ROUNDING = 1e-9  # 1 − 0.9 is a little less than 0.1
 
 
 def choose_cover(candidates: Candidates, rows: int, radius: float) -> Choice:

@@ -21,8 +21,7 @@ from distill.labelers.base import Matrix
 from distill.stages.select.candidates import Candidates, Choice, Float64, Int64, squared_distances
 
 _SMALL_CLUSTER = 5
-_LEAST = 1e-5
-"""Added to a mean distance, so that equal rows have a typicality."""
+_LEAST = 1e-5  # added to a mean distance, so that equal rows have a typicality
 
 
 def choose_typical(candidates: Candidates, rows: int, neighbours: int, sizes: Int64) -> Choice:
