@@ -38,7 +38,7 @@ class PrivacyStatement:
     unit: str
     """What one neighbour adds or removes: `row`, or `all rows of one patient` for a key column."""
     over: tuple[str, ...]
-    """The pools whose rows are protected."""
+    """The pools whose rows are protected: of corrections the pool that they correct."""
     accounting: str
     """How ε was computed: the accountant, its version, and what it assumes."""
     notes: tuple[str, ...] = ()
