@@ -34,7 +34,7 @@ class PrivacyStatement:
     delta: float  # the probability mass δ outside of it
     # what one neighbour adds or removes: `row`, or `all rows of one patient` for a key column
     unit: str
-    over: tuple[str, ...]  # the pools whose rows are protected
+    over: tuple[str, ...]  # pools whose rows are protected: of corrections the pool they correct
     accounting: str  # how ε was computed: the accountant, its version, and what it assumes
     notes: tuple[str, ...] = ()  # what is not protected, and what else a reader has to know
     # a smaller ε from the votes themselves. It depends on private rows: not to be published as

@@ -23,6 +23,7 @@ from distill.labels.encryption import encryption_of, is_encrypted, read_encrypte
 # on these bytes, levels up to 9 save at most 3% and take 4 to 10 times as long (3 saves nothing)
 _ZSTD_LEVEL = 1
 _NOTE = b"distill.attempt"
+_HIDDEN = "content"
 _FOOTERS: Mapping[str, tuple[int, bytes]] = {
     "arrow": (10, b"ARROW:extension"),
     "parquet": (8, b"ARROW:schema"),
@@ -98,6 +99,21 @@ def parquet_bytes(table: pa.Table, key: str = "") -> bytes:
     whole = table.combine_chunks()
     _write_parquet(whole, sink, key)
     return bytes(sink.getvalue())
+
+
+def hidden_bytes(content: bytes, key: str) -> bytes:
+    """Return bytes encrypted as a table is, by the key that `key` says where it lies."""
+    column = pa.array([content], pa.large_binary())
+    return parquet_bytes(pa.table({_HIDDEN: column}), key)
+
+
+def shown_bytes(content: bytes, where: str) -> bytes:
+    """Return what `hidden_bytes` encrypted, and other bytes as they are. Raises StorageError for
+    damage and for another key, JobError for a missing one."""
+    if not is_encrypted(content):
+        return content
+    (shown,) = read_encrypted(content, where)[_HIDDEN].to_pylist()
+    return bytes(shown)
 
 
 def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream, key: str) -> None:

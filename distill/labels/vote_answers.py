@@ -1,6 +1,6 @@
-"""What teachers answered about one fragment, kept beside them so that it is asked and paid for once.
+"""What teachers answered about one fragment, kept so that it is asked and paid for once.
 
-    fits/<name>/<digest>/answers/<label set>/<fragment>.json
+    votes/<fit>/<digest>/answers/<label set>/<fragment>.json
 
 Votes and noise live in one process's memory. The noisy answers of a whole fragment are written here
 by conditional put before anything is made of them: that object is the only way by which anything of
@@ -15,7 +15,7 @@ the votes leaves the process. So
   and is refused.
 
 It also has the cost that the votes themselves imply, summed over the fragment: a number of private
-data, which is why it lies with the teachers and not with the labels.
+data, which is why it does not lie with the labels.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def journal_name(label_set: str) -> str:
 class AnswerJournal:
     """The answers about one label set's fragments."""
 
-    def __init__(self, fit: Storage, label_set: str) -> None:
-        self.folder = fit.folder(ANSWERS, journal_name(label_set))
+    def __init__(self, account: Storage, label_set: str) -> None:
+        self.folder = account.folder(ANSWERS, journal_name(label_set))
 
     def read(self, fragment: str) -> VoteAnswers | None:
         """Read what was answered about a fragment; None before it is asked about."""

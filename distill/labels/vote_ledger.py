@@ -1,6 +1,9 @@
 """Which label sets may ask the teachers of a fit, and how often: the budget of PATE, as a log.
 
-    fits/<name>/<digest>/spent/<n>.json
+    votes/<fit>/<digest>/spent/<n>.json
+
+Beside the fits and not among them: teachers that are deleted and fitted again are the same ones,
+and what they have told is told. Where the account is gone too, labels that they made show it.
 
 An entry is written before the first question of its label set, by conditional put under the next
 number: of two drivers that claim it one wins, and the other reads what is then left. So entries
@@ -11,7 +14,7 @@ was claimed and not asked is spent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from distill.core.dp.allowance import Allowance, largest_allowance
@@ -23,6 +26,7 @@ from distill.labels.vote_answers import ANSWERS, journal_name
 from distill.storage.base import Storage
 
 SPENT = "spent"
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,12 @@ class LedgerEntry:
         return cls(body["name"], body["label_set"], allowance)
 
 
-def read_ledger(fit: Storage) -> list[LedgerEntry]:
-    """Read all entries of a fit, in order. Raises StorageError where one is lost or damaged: what
+def read_ledger(account: Storage) -> list[LedgerEntry]:
+    """Read all entries of a fit's teachers, in order. Raises StorageError where one is lost or damaged: what
     it spent would be spent again."""
     # before the entries, which are older than any answer
-    answered = {entry.key.partition("/")[0] for entry in fit.folder(ANSWERS).walk()}
-    folder = fit.folder(SPENT)
+    answered = {entry.key.partition("/")[0] for entry in account.folder(ANSWERS).walk()}
+    folder = account.folder(SPENT)
     listed = sorted(entry.key for entry in folder.list_objects())
     due = [_key(number) for number in range(len(listed))]
     if listed != due:
@@ -86,12 +90,16 @@ def read_ledger(fit: Storage) -> list[LedgerEntry]:
     return entries
 
 
-def claim_votes(fit: Storage, claim: VoteClaim) -> LedgerEntry:
-    """Return what a label set was given; write it down where it has nothing yet. Raises LimitError
-    where the budget is not enough for one answer."""
-    folder = fit.folder(SPENT)
+def claim_votes(
+    account: Storage, claim: VoteClaim, answered: Mapping[str, str] = _NONE
+) -> LedgerEntry:
+    """Return what a label set was given; write it down where it has nothing yet. `answered` are the
+    label sets that these teachers have made, by digest. Raises LimitError where the budget is not
+    enough for one answer, StorageError where the account lacks what was answered."""
+    folder = account.folder(SPENT)
     while True:
-        entries = read_ledger(fit)
+        entries = read_ledger(account)
+        _require_accounted(folder, entries, answered)
         for entry in entries:
             if entry.label_set == claim.label_set:
                 return entry
@@ -102,6 +110,19 @@ def claim_votes(fit: Storage, claim: VoteClaim) -> LedgerEntry:
         reach("pate.after_claim")
         if won:
             return entry
+
+
+def _require_accounted(
+    folder: Storage, entries: Sequence[LedgerEntry], answered: Mapping[str, str]
+) -> None:
+    known = {entry.label_set for entry in entries}
+    lost = [name for label_set, name in answered.items() if label_set not in known]
+    if lost:
+        raise StorageError(
+            f"{folder.uri} has no entry of labels.{', labels.'.join(lost)}, which these teachers"
+            " have answered. Restore it from a copy: without an entry its privacy would be spent"
+            " again."
+        )
 
 
 def _allowance(claim: VoteClaim, entries: Sequence[LedgerEntry]) -> Allowance:

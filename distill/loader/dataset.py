@@ -193,8 +193,14 @@ class Dataset:
         """Whether any of its label sets is, also those whose numbers are its features."""
         if isinstance(self.features, StoredValues) and self.features.is_encrypted:
             return True
-        columns = [each for each in self.columns.values() if isinstance(each, LabelColumn)]
-        return any(labels.contract.encrypted for each in columns for labels in each.sets)
+        return any(map(self.is_encrypted, self.columns))
+
+    def is_encrypted(self, column: str) -> bool:
+        """Whether a column is of labels that are encrypted where they lie."""
+        labels = self.columns.get(column)
+        if not isinstance(labels, LabelColumn):
+            return False
+        return any(each.contract.encrypted for each in labels.sets)
 
     @property
     def cut_texts(self) -> int:

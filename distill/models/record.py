@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from distill.core.errors import ContractError, StorageError
 from distill.core.schema import canonical, seal, unseal
 from distill.core.source import PythonFile
+from distill.labels.files import hidden_bytes, shown_bytes
 from distill.models.custom_source import (
     TRUNK,
     Code,
@@ -129,7 +130,7 @@ class ModelRecord:
     heads: Mapping[str, Outputs]
     widths: Mapping[str, int]
     sha256: str
-    """Of the weights object."""
+    """Of the weights, before they are encrypted where they are."""
     parameters: int
     """Numbers of all its parameters, frozen ones too."""
     head_parameters: Mapping[str, int] = field(default_factory=dict)
@@ -177,9 +178,13 @@ def record_from_plain(body: Mapping[str, Any]) -> ModelRecord:
     return ModelRecord(**{**body, "heads": heads})
 
 
-def write_record(folder: Storage, record: ModelRecord, weights: bytes) -> ModelRecord:
-    """Store a trained model: weights first, then the record that makes it exist. Return what is
-    stored: the first writer wins."""
+def write_record(
+    folder: Storage, record: ModelRecord, weights: bytes, secret: str = ""
+) -> ModelRecord:
+    """Store a trained model: weights first, encrypted where `secret` says where a key lies, then the
+    record that makes it exist. Return what is stored: the first writer wins."""
+    if secret:
+        weights = hidden_bytes(weights, secret)
     # in this order: who finds done.json finds the weights that it pins
     key = _weights_key(record)
     folder.put(key, weights)
@@ -200,13 +205,15 @@ def weights_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def read_weights(folder: Storage, record: ModelRecord) -> bytes:
-    """Read the weights that the record pins. Raises StorageError where they are not those."""
+    """Read the weights that the record pins. Raises StorageError where they are not those, JobError
+    where they are encrypted and their key is missing."""
     key = _weights_key(record)
     content = folder.read_or_none(key)
     if content is None:
         raise StorageError(
             f"{folder.url(key)} is gone, but done.json pins it. Delete the folder and run again."
         )
+    content = shown_bytes(content, folder.url(key))
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise StorageError(
             f"{folder.url(key)} is damaged: its sha256 is not the one that done.json pins. Delete"

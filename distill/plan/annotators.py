@@ -12,11 +12,11 @@ from distill.plan.workspace import Workspace
 def annotators_step(workspace: Workspace, name: str) -> AnnotatorsStep | None:
     """Return what finds how often the parties of `labels.<name>` err; None where nothing asks.
     Raises ContractError, as `merged_values`."""
-    label_tables = workspace.tables.labels
-    merge = label_tables[name].merge
+    labels = workspace.tables.labels[name]
+    merge = labels.merge
     if merge is None or merge.by != "dawid_skene":
         return None
-    pools = [workspace.pool(each) for each in label_tables[name].over]
+    pools = [workspace.pool(each) for each in labels.over]
     values = [merged_values(workspace, name, merge, pool.name) for pool in pools]
     parties = [party.name for party in values[0].parties]
     if any([party.name for party in each.parties] != parties for each in values):
@@ -36,4 +36,5 @@ def annotators_step(workspace: Workspace, name: str) -> AnnotatorsStep | None:
         outputs,
         merge.passes,
         merge.tolerance,
+        labels.key,
     )

@@ -292,7 +292,7 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
         format=labels.format,
         reveal=Revealed(**labels.reveal.model_dump()) if labels.reveal else None,
         encrypted=labels.encryption is not None,
-        key=labels.encryption.key if labels.encryption else "",
+        key=labels.key,
         versions=library_versions(labeler.recipe),
     )
 

@@ -117,7 +117,13 @@ def merged_values(workspace: Workspace, name: str, merge: Merge, pool: str) -> M
             _miss(name, merge, source, rows, inventory)
         if party is not None:
             parties.append(party)
-    return MergedValues(tuple(parties), width)
+    values = MergedValues(tuple(parties), width)
+    if values.is_encrypted and not workspace.tables.labels[name].key:
+        raise ContractError(
+            f"{where}: labels of a party are encrypted, and what is made of them would be plain."
+            " Give this label set an `encryption` too."
+        )
+    return values
 
 
 def annotators_folder(

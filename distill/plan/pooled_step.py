@@ -12,12 +12,11 @@ from distill.spec.labels import Pooled
 def pooled_step(workspace: Workspace, name: str) -> PooledStep | None:
     """Return what finds the means of `labels.<name>`; None where it pools nothing. Raises
     ContractError, as `grouped_votes`."""
-    label_tables = workspace.tables.labels
-    table = label_tables[name].labeler
+    labels = workspace.tables.labels[name]
+    table = labels.labeler
     if not isinstance(table, Pooled):
         return None
-    over = label_tables[name].over
-    values = grouped_votes(workspace, table, over)
+    values = grouped_votes(workspace, table, labels.over)
     folder = pooled_folder(workspace, name, values)
-    inventories = tuple(workspace.pool(pool).inventory for pool in over)
-    return PooledStep(name, folder.uri, read_record(folder), values, inventories)
+    inventories = tuple(workspace.pool(pool).inventory for pool in labels.over)
+    return PooledStep(name, folder.uri, read_record(folder), values, inventories, labels.key)

@@ -11,9 +11,11 @@ from distill.job.sweep import Variant
 from distill.labels.part_leases import parts_at_work
 from distill.labels.repair import find_lost
 from distill.models.record import read_record
+from distill.plan.audit.audit_plan import stored_audit
 from distill.plan.identity import fit_folder, student_folder, student_pins
 from distill.plan.structure_identity import structure_folder, structure_pools
 from distill.plan.workspace import Workspace
+from distill.spec.audit import Audit
 from distill.storage.base import Storage
 
 _MOST_NAMED = 8  # parts of a label set
@@ -36,7 +38,8 @@ class StatusLine:
 
 
 def job_status(workspace: Workspace) -> Iterator[StatusLine]:
-    """Yield fits, structures, label sets and students of a job, in this order."""
+    """Yield fits, structures, selections, label sets and students of a job, in this order, and its
+    audit."""
     tables = workspace.tables
     for name, fit in tables.fit.items():
         folder = partial(fit_folder, workspace, name)
@@ -54,6 +57,8 @@ def job_status(workspace: Workspace) -> Iterator[StatusLine]:
         name = f"students.{variant.name}"
         folder = partial(_student_folder, workspace, variant)
         yield _model(workspace, name, variant.spec.taught_on, folder, "trained")
+    if tables.audit is not None:
+        yield _audit(workspace, tables.audit)
 
 
 def _student_folder(workspace: Workspace, variant: Variant) -> Storage:
@@ -78,6 +83,22 @@ def _model(
         note = f"{name} is not {done} yet under {workspace.tables.root_uri}"
         return StatusLine(name, 0, 1, "model", note)
     return StatusLine(name, 1, 1, "model", f"{record.parameters:,} parameters")
+
+
+def _audit(workspace: Workspace, audit: Audit) -> StatusLine:
+    for pool in (audit.members, audit.others):
+        if workspace.inventory(pool) is None:
+            return StatusLine("audit", 0, 1, "audit", f"pools.{pool} is not listed yet")
+    try:
+        found = stored_audit(workspace)
+    except DistillError as error:
+        return StatusLine("audit", 0, 1, "audit", str(error))
+    if found is None:
+        note = f"not audited yet, by {audit.shadows} shadows"
+        return StatusLine("audit", 0, 1, "audit", note)
+    of_all = [(each.strongest.auc, each.name) for each in found.subjects]
+    auc, name = max(of_all)
+    return StatusLine("audit", 1, 1, "audit", f"AUC at most {auc:.3f}, of {name}")
 
 
 def _selection(workspace: Workspace, name: str) -> StatusLine:

@@ -121,6 +121,8 @@ class AnnotatorsStep:
     outputs: Outputs
     passes: int
     tolerance: float
+    key: str
+    """Where the key lies that encrypts what is found; "" where nothing is encrypted."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ class PooledStep:
     found: ModelRecord | None
     values: GroupedVotes
     inventories: tuple[Inventory, ...]
+    key: str
+    """As of `AnnotatorsStep`."""
 
 
 @dataclass(frozen=True)

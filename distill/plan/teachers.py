@@ -110,7 +110,7 @@ def _teacher(whole: TrainingPlan, number: int, part: Inventory) -> TrainStep:
     (source,) = whole.sources
     own: Dataset = replace(source, inventories=(part,))
     pins = {f"{what}, part {number}": part.content for what in whole.taught_by}
-    plan = replace(whole, name=name, folder=uri, sources=(own,), taught_by=pins)
+    plan = replace(whole, name=name, folder=uri, sources=(own,), taught_by=pins, lease=whole.folder)
     return TrainStep(name, None, plan, teacher_of=whole.key)
 
 

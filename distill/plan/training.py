@@ -105,6 +105,10 @@ class TrainingPlan:
     description: Mapping[str, Any]  # for people: kept in the record
     lane_rows: tuple[int, ...]  # rows that a lane gives to a step, by source
     held_out: HeldOutPlan | None = None
+    lease: str | None = None
+    """Whose lease is held meanwhile: of one of several teachers that of the whole fit."""
+    base_pools: tuple[str, ...] = ()
+    """Whose rows the sources have: of corrections the pool that they correct."""
 
     def order(self, source: int) -> Sampler:
         """In which order the rows of one source are seen."""
@@ -205,7 +209,13 @@ def _training_plan(workspace: Workspace, subject: _Subject) -> TrainingPlan:
         description=_description(workspace, subject, terms, held_out),
         lane_rows=tuple(student.lane_rows(group) for group in groups),
         held_out=held_out,
+        base_pools=_base_pools(workspace, datasets),
     )
+
+
+def _base_pools(workspace: Workspace, datasets: Sequence[Dataset]) -> tuple[str, ...]:
+    taught = [inventory.pool for dataset in datasets for inventory in dataset.inventories]
+    return tuple(dict.fromkeys(map(workspace.tables.base_pool, taught)))
 
 
 def _network_plan(subject: _Subject, in_features: int, widths: Mapping[str, int]) -> NetworkPlan:

@@ -1,19 +1,23 @@
-"""Label sets of noisy votes: what they claim of their teachers' budget, and what is promised by it."""
+"""Label sets of noisy votes: what they claim of their teachers' budget, and what is promised by it.
+
+votes/<fit>/<digest of the fit>/{spent, answers}/…          the account of its teachers
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from distill.core.dp.allowance import Allowance, spent_epsilon
 from distill.core.dp.renyi import ORDERS, epsilon_of, no_cost
 from distill.core.privacy import PrivacyStatement
 from distill.labels.vote_answers import AnswerJournal
-from distill.labels.vote_ledger import VoteClaim, read_ledger
-from distill.plan.identity import find_fit
+from distill.labels.vote_ledger import SPENT, VoteClaim, read_ledger
+from distill.plan.identity import fit_folder
 from distill.plan.workspace import Workspace
 from distill.spec.labels import Labels
 from distill.spec.pate import Pate, Teachers
+from distill.storage.base import Storage
 
 _NOT_PROTECTED = (
     "The rows that are labelled are not protected, nor is what else the private rows taught.",
@@ -29,9 +33,11 @@ _OF_ADDRESSES = (
 class VotesStep:
     """What a label set asks of its teachers; the digest of the set is added when it is begun."""
 
-    fit: str
-    """URI of the teachers' folder."""
+    account: str
+    """URI of the folder that says what the teachers have answered."""
     labeler: Pate
+    answered: Mapping[str, str]
+    """Label sets of the job that they have labelled rows of: names by digest."""
 
     def claim(self, name: str, label_set: str, rows: int) -> VoteClaim:
         """Return the claim of a label set over so many rows."""
@@ -48,8 +54,29 @@ def votes_step(workspace: Workspace, name: str) -> VotesStep | None:
     labeler = workspace.tables.labels[name].labeler
     if not isinstance(labeler, Pate):
         return None
-    folder, _ = find_fit(workspace, labeler.fit)
-    return VotesStep(folder.uri, labeler)
+    account = votes_account(workspace, labeler.fit)
+    return VotesStep(account.uri, labeler, _answered(workspace, labeler.fit))
+
+
+def votes_account(workspace: Workspace, fit: str) -> Storage:
+    """Return the folder of the account of a fit's teachers."""
+    folder = fit_folder(workspace, fit)
+    # where accounts lay before; what is begun there goes on there
+    if folder.folder(SPENT).list_objects():
+        return folder
+    return workspace.root_of(f"fit.{fit}").folder("votes", fit, folder.uri.rsplit("/", 1)[1])
+
+
+def _answered(workspace: Workspace, fit: str) -> dict[str, str]:
+    found = {}
+    for name, labels in workspace.tables.labels.items():
+        if not isinstance(labels.labeler, Pate) or labels.labeler.fit != fit:
+            continue
+        for pool in labels.over:
+            label_set = workspace.label_set(name, pool)
+            if label_set.stored is not None and len(label_set.entries):
+                found[label_set.stored.label_set] = name
+    return found
 
 
 def allowed_fraction(labels: Labels) -> float:
@@ -67,12 +94,12 @@ def votes_statement(workspace: Workspace, name: str) -> PrivacyStatement | None:
     labeler = workspace.tables.labels[name].labeler
     if not isinstance(labeler, Pate):
         return None
-    folder, _ = find_fit(workspace, labeler.fit)
+    account = votes_account(workspace, labeler.fit)
     (pool,) = workspace.tables.labels[name].over
     stored = workspace.label_set(name, pool).stored
     if stored is None:
         return None
-    entries = read_ledger(folder)
+    entries = read_ledger(account)
     digests = [entry.label_set for entry in entries]
     if stored.label_set not in digests:
         return None
@@ -82,14 +109,14 @@ def votes_statement(workspace: Workspace, name: str) -> PrivacyStatement | None:
     assert fit.teachers is not None
     curve = no_cost()
     for label_set in digests[: own + 1]:
-        curve = sum(AnswerJournal(folder, label_set).spent_by_votes(), curve)
+        curve = sum(AnswerJournal(account, label_set).spent_by_votes(), curve)
     notes = _NOT_PROTECTED if fit.teachers.by else (*_NOT_PROTECTED, _OF_ADDRESSES)
     return PrivacyStatement(
         mechanism=labeler.vote.kind,
         epsilon=spent_epsilon(spent, labeler.delta),
         delta=labeler.delta,
         unit=_unit(fit.teachers),
-        over=(fit.on,),
+        over=(workspace.tables.base_pool(fit.on),),
         accounting=_accounting(spent, fit.teachers),
         notes=notes,
         data_dependent_epsilon=epsilon_of(curve, labeler.delta),

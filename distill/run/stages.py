@@ -16,6 +16,7 @@ from distill.engine.select import EngineChoice
 from distill.job.job import Job
 from distill.labels.parts import Part
 from distill.models.record import Trained
+from distill.plan.audit.audit_plan import AuditPlan
 from distill.plan.plan import Plan
 from distill.plan.status import StatusLine, job_status
 from distill.plan.timelines import read_records
@@ -23,7 +24,13 @@ from distill.run.audit import audit_job
 from distill.run.driver import Driver
 from distill.spec.pate import Pate
 from distill.stages.evaluate.audit_gate import with_audit
-from distill.stages.gc import Garbage, collect_garbage, collect_leftovers, collect_records
+from distill.stages.gc import (
+    Garbage,
+    collect_garbage,
+    collect_leftovers,
+    collect_records,
+    collect_shadows,
+)
 from distill.stages.label import canary, preview
 from distill.stages.label.label_pool import LabelSummary
 from distill.stages.label.preview import Preview
@@ -258,7 +265,8 @@ def status(job: Job) -> list[StatusLine]:
 
 def garbage(job: Job, name: str | None = None, *, delete: bool = False) -> list[Garbage]:
     """Find what may go of stored label sets, one or all, and with all of them of structures,
-    inventories and what runs left behind; delete it where asked to. Raises BusyError where somebody is at work on one."""
+    inventories, former audits and what runs left behind; delete it where asked to. Raises BusyError
+    where somebody is at work on one."""
     plan = Plan(job)
     found = [
         collect_garbage(step, delete=delete)
@@ -271,7 +279,21 @@ def garbage(job: Job, name: str | None = None, *, delete: bool = False) -> list[
         found += [each for each in left if each.keys]
         records = collect_records(root, delete=delete)
         found += [each for each in records if each.keys]
+        found += _shadows(plan, delete=delete)
     return found
+
+
+def _shadows(plan: Plan, *, delete: bool) -> list[Garbage]:
+    """What former audits of a job taught; nothing before the one of its rows by now is done."""
+    try:
+        found = plan.stored_audit()
+    except DistillError:  # what would be audited is not there, so nothing is known to be former
+        return []
+    if found is None:
+        return []
+    audit = AuditPlan(plan.workspace).folder.uri.rsplit("/", 1)[1]
+    shadows = collect_shadows(plan.workspace.root, audit, found, delete=delete)
+    return [shadows] if shadows.keys else []
 
 
 def _canary_problems(plan: Plan, name: str, pool: str, fragments: int) -> list[str]:

@@ -279,6 +279,11 @@ class Labels(Table):
         return self
 
     @property
+    def key(self) -> str:
+        """Where the key lies that encrypts what is written of it; "" where nothing is encrypted."""
+        return "" if self.encryption is None else self.encryption.key
+
+    @property
     def merge(self) -> Merge | None:
         """Its labeler, where that makes one of several label sets."""
         return self.labeler if isinstance(self.labeler, Merge) else None

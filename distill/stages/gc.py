@@ -13,6 +13,9 @@ is listing the same pool anew does without them.
 Of a run's timeline the newest object says all, and so does the newest plan of a job's costs. What
 runs spent is never forgotten: of those that are long over it is written together, in one object,
 before what each wrote goes.
+
+Shadows of an audit are kept for the next one of the same rows. Where there is an audit of other
+rows by now, nobody asks those of before again; what they found stays.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from distill.core.audit_results import AuditResult
 from distill.core.progress import track
 from distill.labels.contract import CONTRACT
 from distill.labels.part_leases import hold_label_set
@@ -29,6 +33,7 @@ from distill.labels.repair import other_attempts, superseded_segments
 from distill.labels.state import LabelSetState, read_state
 from distill.labels.writer import LabelWriter
 from distill.models.record import DONE
+from distill.plan.audit.audit_plan import RESULTS, read_audit
 from distill.plan.costs.ledger import SpentBook, write_together
 from distill.plan.costs.stored import former_costs
 from distill.plan.steps import StoredLabelsStep
@@ -94,6 +99,27 @@ def collect_records(root: Storage, *, delete: bool) -> Iterator[Garbage]:
     if delete and singles:
         write_together(root, runs)
     yield _garbage_of("what single runs spent", root, singles, delete=delete)
+
+
+def collect_shadows(root: Storage, audit: str, found: AuditResult, *, delete: bool) -> Garbage:
+    """Find what audits of other rows of the same pools than those of `audit`, which is done, have
+    taught and labelled; delete it where asked to."""
+    folder = root.folder("audit")
+    by_audit: dict[str, list[tuple[str, int]]] = {}
+    for each in folder.walk():
+        by_audit.setdefault(each.key.partition("/")[0], []).append((each.key, each.size_bytes))
+    former = []
+    for name, objects in by_audit.items():
+        results = [key for key, _ in objects if key.startswith(f"{name}/{RESULTS}/")]
+        if name != audit and results and _is_alike(read_audit(folder, results[0]), found):
+            former += [each for each in objects if each[0] not in results]
+    return _garbage_of("shadows of former audits", folder, former, delete=delete)
+
+
+def _is_alike(former: AuditResult | None, found: AuditResult) -> bool:
+    """Whether an audit is of the same pools."""
+    pools = (found.members_pool, found.others_pool)
+    return former is not None and (former.members_pool, former.others_pool) == pools
 
 
 def _passes_of_finished(folder: Storage) -> list[tuple[str, int]]:

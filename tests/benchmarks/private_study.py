@@ -215,28 +215,28 @@ def _write_pools(folder: Path, data: str, seed: int) -> tuple[list[str], np.ndar
         shuffled = order.permutation(len(pixels))
         pixels, kinds, scale = pixels[shuffled], target[shuffled].astype(str), 1 / 16
         test = slice(private + public, None)
-        _write(folder / "test", pixels[test], kinds[test])
+        write_rows(folder / "test", pixels[test], kinds[test])
     else:
         module = runpy.run_path(str(FASHION))
         train = pa.concat_tables(module["train"]())
         judged = pa.concat_tables(module["test"]())
         shuffled = order.permutation(len(train))
-        pixels, kinds = (each[shuffled] for each in _columns(train))
+        pixels, kinds = (each[shuffled] for each in columns_of(train))
         scale = 1 / 255
-        _write(folder / "test", *_columns(judged))
-    _write(folder / "private", pixels[:private], kinds[:private])
+        write_rows(folder / "test", *columns_of(judged))
+    write_rows(folder / "private", pixels[:private], kinds[:private])
     asked = slice(private, private + public)
-    _write(folder / "public", pixels[asked], kinds[asked])
+    write_rows(folder / "public", pixels[asked], kinds[asked])
     classes = sorted(set(kinds.tolist()))
     return classes, np.array([classes.index(kind) for kind in kinds[asked]]), scale
 
 
-def _columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def columns_of(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     pixels = table["pixels"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
     return pixels, np.array(table["kind"].to_pylist())
 
 
-def _write(folder: Path, pixels: np.ndarray, kinds: np.ndarray) -> None:
+def write_rows(folder: Path, pixels: np.ndarray, kinds: np.ndarray) -> None:
     folder.mkdir(parents=True)
     flat = pa.array(pixels.ravel().astype(np.float32))
     rows = pa.FixedSizeListArray.from_arrays(flat, pixels.shape[1])
@@ -251,9 +251,9 @@ def _tables(runs: Sequence[dict[str, Any]]) -> list[str]:
     heads = ["student of", "ε", "accuracy", "rows answered", "rightly", "ε by the votes"]
     lines = []
     for (method, epsilon), group in groups.items():
-        line = [method, "∞" if epsilon is None else f"{epsilon:g}", _interval(group, "accuracy")]
+        line = [method, "∞" if epsilon is None else f"{epsilon:g}", interval(group, "accuracy")]
         if "answered" in group[0]:
-            line += [_interval(group, each) for each in ("answered", "right", "by_votes")]
+            line += [interval(group, each) for each in ("answered", "right", "by_votes")]
         else:
             line += ["", "", ""]
         lines.append(line)
@@ -265,7 +265,7 @@ def _tables(runs: Sequence[dict[str, Any]]) -> list[str]:
     return [note, markdown(heads, lines)]
 
 
-def _interval(group: Sequence[dict[str, Any]], key: str) -> str:
+def interval(group: Sequence[dict[str, Any]], key: str) -> str:
     values = np.array([each[key] for each in group])
     if len(values) < 2:
         return f"{values.mean():.3g}"

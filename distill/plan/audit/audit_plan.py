@@ -45,6 +45,8 @@ from distill.storage.base import Storage
 
 Mask = npt.NDArray[np.bool_]
 
+RESULTS = "results"
+
 
 def stored_audit(workspace: Workspace) -> AuditResult | None:
     """Return what the audit of a job found; None where it has none, or it is not done."""
@@ -101,7 +103,7 @@ class AuditPlan:
     @property
     def results(self) -> Storage:
         """Where what was found lies."""
-        return self.folder.folder("results")
+        return self.folder.folder(RESULTS)
 
     @property
     def columns(self) -> tuple[str, ...]:

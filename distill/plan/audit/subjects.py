@@ -159,7 +159,11 @@ def _fit(workspace: Workspace, audit: Audit, name: str) -> Subject:
     outputs = workspace.tables.fit_outputs(name)
     method = Method(f"fit.{name}", outputs, folder.uri, record, MAIN, code)
     return Subject(
-        method.key, method.key, method, record.sha256, statement=_statement(record, audit)
+        method.key,
+        method.key,
+        method,
+        record.sha256,
+        statement=_statement(workspace, record, audit),
     )
 
 
@@ -173,7 +177,7 @@ def _labels(workspace: Workspace, audit: Audit, name: str, pools: Sequence[str])
     pin = " ".join(each.sets[0].label_hash for each in columns.values())
     method = Method(f"labels.{name}", workspace.tables.label_outputs(name))
     votes = votes_statement(workspace, name)
-    statement = _statement(recipe.record, audit)
+    statement = _statement(workspace, recipe.record, audit)
     if votes is not None:
         # what depends on private votes stays with the teachers
         statement = replace(votes, data_dependent_epsilon=None).as_json()
@@ -194,14 +198,17 @@ def _students(workspace: Workspace, audit: Audit, name: str) -> Iterator[Subject
             key = f"students.{variant.name}.{head}"
             method = Method(key, record.heads[head], folder.uri, record, head, code)
             shown = f"students.{variant.name}{suffix}"
-            statement = _statement(record, audit)
+            statement = _statement(workspace, record, audit)
             yield Subject(f"students.{name}", shown, method, record.sha256, statement=statement)
 
 
-def _statement(record: ModelRecord | None, audit: Audit) -> Mapping[str, Any] | None:
+def _statement(
+    workspace: Workspace, record: ModelRecord | None, audit: Audit
+) -> Mapping[str, Any] | None:
     """The statement in a record that is about the members, if one is."""
     stored = () if record is None else record.details.get(PRIVACY, ())
     statements = with_totals([PrivacyStatement.from_json(each) for each in stored])
     # the last one is of all mechanisms together, where there are several
-    about = [each.as_json() for each in statements if audit.members in each.over]
+    members = workspace.tables.base_pool(audit.members)
+    about = [each.as_json() for each in statements if members in each.over]
     return about[-1] if about else None

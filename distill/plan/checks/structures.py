@@ -35,8 +35,12 @@ def _source(tables: JobTables, table: Structure, of: str) -> Problems:
     if table.label_set is None:
         return
     yield from check_values(tables, table.label_set, (), of)
-    label_set = table.label_set
-    labels = tables.labels[label_set]
+    labels = tables.labels[table.label_set]
+    if labels.encryption is not None:
+        yield (
+            f"{of}: those labels are encrypted, and what is found in them (centroids, components)"
+            " would be plain. Find it in a pool's features, or in labels that are not encrypted."
+        )
     judged_on = tables.evaluate.on if tables.evaluate else None
     if set(labels.over) == {judged_on}:
         yield (

@@ -13,7 +13,9 @@ Columns that the job calls private are not among them, so no reader of the selec
 one.
 
 Reading costs what the base pool's rows cost: each base shard is opened once a call, and of an
-indexed format only the row groups that hold a wanted row are decoded, a part at a time. Where the
+indexed format only the row groups that hold a wanted row are decoded, a part at a time; where rows
+are read to be learned from, those row groups stay in memory for the next one, since the selections
+of a split pool (hundreds of teachers) need the same ones. Where the
 base pool lies in a store and few rows of each shard are wanted, several shards are read at once.
 A base shard that is gone, damaged or no longer the one that was chosen from is refused by name.
 
@@ -29,7 +31,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,11 +40,18 @@ import pyarrow as pa
 
 from distill.core.errors import StorageError
 from distill.core.schema import bytes_table, table_bytes, table_note
-from distill.pools.formats.base import Rejected, RowBatch, check_columns
-from distill.pools.formats.open import errors_of_reading, missing_rows, open_shard, plain_columns
+from distill.pools.formats.base import Rejected, RowBatch, check_columns, groups_of
+from distill.pools.formats.open import (
+    errors_of_reading,
+    format_named,
+    missing_rows,
+    open_shard,
+    plain_columns,
+)
 from distill.pools.formats.options import format_name, format_options, with_options
 from distill.pools.formats.shard_file import Footer, ShardFile, Streamed
 from distill.pools.shard_id import require_listed
+from distill.pools.value_cache import CACHE_BYTES, RowCache
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Storage
 from distill.storage.open import is_remote, open_storage
 
@@ -145,6 +154,7 @@ class _Run:
     addresses: pa.Table
 
 
+_row_groups: RowCache[RowBatch] = RowCache(CACHE_BYTES)
 # the files that were read last, by URL and size: whoever reads rows for training opens one again
 # for each chunk, and checks afterwards that it did not change
 _known_files: dict[tuple[str, int], pa.Table] = {}
@@ -174,6 +184,7 @@ class SelectionShard(ShardFile):
                 _known_files.clear()
             _known_files[file] = bytes_table(source.read(), self.addresses, where)
         self._addresses = _known_files[file]
+        self._is_kept = False
 
     @cached_property
     def own(self) -> Mapping[str, str]:
@@ -189,6 +200,7 @@ class SelectionShard(ShardFile):
         return Footer(groups, pa.schema([*base, *own]))
 
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
+        self._is_kept = True
         streamed = self.stream(rows, columns, max(1, len(rows)))
         tables = []
         rejected: Rejected = {}
@@ -304,19 +316,36 @@ class SelectionShard(ShardFile):
         ):
             for rows in _without_gaps(shard.footer().row_groups, run.rows):
                 wanted = range(int(rows[0]), int(rows[-1]) + 1)
-                streamed = shard.stream(wanted, columns, part_rows)
-                start = streamed.rows.start
                 found = 0
-                for part in streamed.parts:
-                    taken = len(part.table)
-                    stop = start + taken
+                for start, part in self._decoded(shard, run, wanted, columns, part_rows):
+                    stop = start + len(part.table)
                     picked = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
                     if len(picked):
                         yield _Picked(picked, self._plain(part, picked - start, columns))
                     found += len(picked)
-                    start = stop
                 if found != len(rows):
                     raise missing_rows(where, wanted)
+
+    def _decoded(
+        self, shard: ShardFile, run: _Run, wanted: range, columns: list[str], part_rows: int
+    ) -> Iterator[tuple[int, RowBatch]]:
+        """The rows of a base shard, and maybe some around them, part by part, each with the number
+        of its first row."""
+        if not self._is_kept or not format_named(self._base.format).indexed:
+            streamed = shard.stream(wanted, columns, part_rows)
+            start = streamed.rows.start
+            for part in streamed.parts:
+                yield start, part
+                start += len(part.table)
+            return
+        sizes = shard.footer().row_groups
+        groups, around = groups_of(sizes, wanted)
+        start = around.start
+        for group in groups:
+            rows = range(start, start + sizes[group])
+            key = (self._base.uri, self._base.format, run.shard_id, group, *columns)
+            yield start, _row_groups.get(key, partial(shard.read, rows, columns), _size_bytes)
+            start = rows.stop
 
     def _plain(self, part: RowBatch, offsets: Numbers, columns: list[str]) -> RowBatch:
         """Rows of a base shard, of the types that all of its shards are read as."""
@@ -330,6 +359,10 @@ class SelectionShard(ShardFile):
         due = self._schema(columns)
         plain = [_as_type(batch.table[name], due.field(name).type) for name in columns]
         return RowBatch(pa.table(plain, columns), batch.rejected)
+
+
+def _size_bytes(batch: RowBatch) -> int:
+    return int(batch.table.nbytes)
 
 
 def of_pool_at(uri: str, format: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distill.core.audit_results import bound_sentence, subject_sentence
-from distill.core.privacy import NO_STATEMENT, PrivacyStatement
+from distill.core.privacy import PrivacyStatement
 from distill.stages.export.judged import Judged
 
 
@@ -21,10 +21,9 @@ def audit_sections(judged: Judged) -> list[str]:
         bound = bound_sentence(subject)
         if bound:
             lines.append(f"- {bound}")
-        said = NO_STATEMENT
+        # what the section on privacy says of a student without one
         if subject.statement is not None:
-            said = PrivacyStatement.from_json(subject.statement).sentence
-        lines.append(f"- {said}")
+            lines.append(f"- {PrivacyStatement.from_json(subject.statement).sentence}")
     if not lines:
         return []
     lead = (

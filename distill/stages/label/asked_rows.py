@@ -29,7 +29,7 @@ class Quota:
 class AskedRows:
     """What is allowed of a label set, as workers need it."""
 
-    fit: str  # URI of the teachers' folder, where answers are kept
+    account: str  # URI of the folder where answers are kept
     label_set: str
     allowance: Allowance
     # number of the first row of each shard that has any that is asked about

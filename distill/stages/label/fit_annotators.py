@@ -119,9 +119,13 @@ def _warn(step: AnnotatorsStep, pair: tuple[int, int, float] | None) -> None:
 def _keep(step: AnnotatorsStep, known: Annotators, counts: Counts, passes: int) -> ModelRecord:
     folder = open_storage(step.folder)
     content = weights_bytes({"prior": known.prior, "errors": known.errors})
-    right = known.errors.diagonal(axis1=1, axis2=2) @ known.prior
-    accuracy = dict(zip(step.parties, np.round(right, 4).tolist(), strict=True))
-    log.info("labels.%s: by their votes alone, parties are right on %s", step.name, accuracy)
+    details: dict[str, Any] = {"passes": passes, "rows": [int(counts.rows)]}
+    # of encrypted votes neither record nor log say how good they are
+    if not step.key:
+        right = known.errors.diagonal(axis1=1, axis2=2) @ known.prior
+        accuracy = dict(zip(step.parties, np.round(right, 4).tolist(), strict=True))
+        log.info("labels.%s: by their votes alone, parties are right on %s", step.name, accuracy)
+        details["accuracy"] = accuracy
     record = ModelRecord(
         name=step.name,
         digest=step.folder.rsplit("/", 1)[1],
@@ -131,6 +135,6 @@ def _keep(step: AnnotatorsStep, known: Annotators, counts: Counts, passes: int) 
         widths={},
         sha256=hashlib.sha256(content).hexdigest(),
         parameters=known.errors.size,
-        details={"passes": passes, "rows": [int(counts.rows)], "accuracy": accuracy},
+        details=details,
     )
-    return write_record(folder, record, content)
+    return write_record(folder, record, content, step.key)

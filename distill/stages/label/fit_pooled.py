@@ -66,4 +66,4 @@ def _fit(step: PooledStep, engine: Engine) -> ModelRecord:
         parameters=means_KC.size,
         details={"rows": [int(sums.rows.sum())], "groups": int((sums.rows > 0).sum())},
     )
-    return write_record(open_storage(step.folder), record, content)
+    return write_record(open_storage(step.folder), record, content, step.key)

@@ -246,9 +246,10 @@ def _asked_rows(step: LabelStep, pools: Sequence[PoolLabels]) -> AskedRows | Non
     inventory = pool.pool.inventory
     rows = int(pc.sum(inventory.table["rows"]).as_py())
     claim = step.votes.claim(step.name, pool.label_set, rows)
-    entry = claim_votes(open_storage(step.votes.fit), claim)
+    account = step.votes.account
+    entry = claim_votes(open_storage(account), claim, step.votes.answered)
     asked = entry.allowance.asked
-    return AskedRows(step.votes.fit, pool.label_set, entry.allowance, first_rows(inventory, asked))
+    return AskedRows(account, pool.label_set, entry.allowance, first_rows(inventory, asked))
 
 
 def _features(first: PoolLabels) -> Features:

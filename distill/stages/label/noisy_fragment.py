@@ -105,7 +105,7 @@ class NoisyFragments:
     ) -> VoteAnswers:
         if not quota.asked:
             return VoteAnswers(np.empty(0, np.int32), no_cost())
-        journal = AnswerJournal(open_storage(self.asked.fit), self.asked.label_set)
+        journal = AnswerJournal(open_storage(self.asked.account), self.asked.label_set)
         stored = journal.read(intent.fragment)
         if stored is not None:
             return stored

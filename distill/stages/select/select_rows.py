@@ -104,7 +104,11 @@ def _select(step: SelectStep, engine: Engine) -> Selected:
         pins=inputs.pins,
         counts=counts,
     )
-    addresses = _addresses(inventory, chosen.rows, chosen.choice)
+    choice = chosen.choice
+    if inputs.labels is not None and inputs.labels.contract.encrypted:
+        # how sure the labels are of a row would stand beside its address, in plain text
+        choice = replace(choice, score=np.zeros_like(choice.score))
+    addresses = _addresses(inventory, chosen.rows, choice)
     folder = open_storage(step.folder)
     stored = write_round(folder, base_pool(inputs.pool), addresses, record)
     return Selected(step.name, step.pool_rows, (*step.rounds, stored), now=True)

@@ -85,7 +85,6 @@ def statement_of(plan: TrainingPlan, account: PrivateAccount) -> PrivacyStatemen
     private = plan.training.private
     assert private is not None
     assert math.isfinite(account.epsilon)
-    (source,) = plan.sources
     accounting = (
         f"{private.accountant} accountant of opacus {version('opacus')}, {account.steps:,} steps of"
         f" Poisson samples at rate {account.sample_rate:.4g}, noise {account.noise:.4g} × clip"
@@ -96,7 +95,7 @@ def statement_of(plan: TrainingPlan, account: PrivateAccount) -> PrivacyStatemen
         epsilon=account.epsilon,
         delta=private.delta,
         unit="row",
-        over=tuple(inventory.pool for inventory in source.inventories),
+        over=plan.base_pools,
         accounting=accounting,
         notes=_NOTES,
     )

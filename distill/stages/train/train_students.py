@@ -74,17 +74,20 @@ def _train_together(
     planned: Sequence[TrainingPlan], engine: Engine, allowance: Allowance | None
 ) -> list[str]:
     with ExitStack() as held:
-        for plan in planned:
-            # before the engine is asked for anything: a second driver is refused at once
-            held.enter_context(hold_lease(open_storage(plan.folder), f"training {plan.name}"))
+        # before the engine is asked for anything: a second driver is refused at once
+        leases = {plan.lease or plan.folder: plan for plan in planned}
+        for folder, plan in leases.items():
+            what = plan.key if plan.lease else plan.name
+            held.enter_context(hold_lease(open_storage(folder), f"training {what}"))
         # the lease's holder before may have ended one since this was planned
         plans = [plan for plan in planned if _stored(plan) is None]
         if not plans:
             return []
         first = plans[0]
         title = f"train {first.name}" if len(plans) == 1 else f"train {len(plans)} networks"
-        for plan in plans:
-            needs = training_needs(plan.key, plan.plan, plan.training)
+        # hundreds of teachers ask for the same
+        asked = [training_needs(plan.key, plan.plan, plan.training) for plan in plans]
+        for needs in dict.fromkeys(asked):
             engine.require(needs)
         rows = sum(map(_rows, plans))
         bar = held.enter_context(track(title, rows))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.core.errors import ContractError, JobError, LabelerError
+from distill.core.errors import ContractError, JobError, LabelerError, LimitError, StorageError
 from distill.core.schema import bytes_table
 from distill.labels.encoding import best_class
 from distill.labels.files import read_data
@@ -16,7 +16,7 @@ from distill.labels.vote_answers import AnswerJournal, VoteAnswers
 from distill.labels.vote_ledger import read_ledger
 from distill.plan.load import load_job
 from distill.plan.plan import Plan
-from distill.plan.votes import votes_statement
+from distill.plan.votes import votes_account, votes_statement
 from distill.run import fit_labelers, label_pool, preview_labels, verify_labels
 from distill.storage.open import open_storage
 from tests.command import distill, kill_session, start
@@ -41,14 +41,14 @@ def folder(fitted, tmp_path) -> Path:
     return tmp_path / "job"
 
 
-def fit_of(folder: Path):
-    (fit,) = (folder / "root" / "fits" / "voters").iterdir()
-    return open_storage(str(fit))
+def account_of(folder: Path):
+    (account,) = (folder / "root" / "votes" / "voters").iterdir()
+    return open_storage(str(account))
 
 
 def journal_of(folder: Path) -> dict[str, bytes]:
-    answers = Path(fit_of(folder).uri, "answers")
-    return {str(file): file.read_bytes() for file in answers.rglob("*.json")}
+    answers = (folder / "root" / "votes").glob("*/*/answers/*/*.json")
+    return {str(file): file.read_bytes() for file in answers}
 
 
 def classes(labels) -> np.ndarray:
@@ -65,7 +65,7 @@ def label(folder: Path):
 
 def test_rows_beyond_the_budget_are_asked_about_or_lost(folder):
     summary = label(folder)
-    (entry,) = read_ledger(fit_of(folder))
+    (entry,) = read_ledger(account_of(folder))
     asked = entry.allowance.asked
     assert 0 < asked < 160
     assert summary.labelled == asked
@@ -120,7 +120,7 @@ def test_a_killed_run_asks_or_pays_twice(folder, place):
     after = journal_of(folder)
     for file, content in before.items():
         assert after[file] == content
-    (entry,) = read_ledger(fit_of(folder))
+    (entry,) = read_ledger(account_of(folder))
     labels = label_set(load_job(job), "votes", "unlabelled")
     found = classes(labels)
     assert (found >= 0).sum() == entry.allowance.asked
@@ -143,9 +143,9 @@ def test_two_parts_answer_one_fragment_differently(folder):
     for process in both:
         output, _ = process.communicate()
         assert process.returncode == 0, output
-    (entry,) = read_ledger(fit_of(folder))
+    (entry,) = read_ledger(account_of(folder))
     found = classes(label_set(load_job(job), "votes", "unlabelled"))
-    journal = AnswerJournal(fit_of(folder), entry.label_set)
+    journal = AnswerJournal(account_of(folder), entry.label_set)
     kept = [VoteAnswers.from_bytes(each, "") for _, each in sorted(journal_of(folder).items())]
     np.testing.assert_array_equal(
         np.concatenate([answers.codes for answers in kept]), found[: entry.allowance.asked]
@@ -185,7 +185,7 @@ def test_a_second_label_set_has_a_budget_of_its_own(folder):
     (folder / "job.toml").write_text(text, "utf-8")
     job = load_job(folder / "job.toml")
     (second,) = label_pool(job, "more", engine="local")
-    entries = read_ledger(fit_of(folder))
+    entries = read_ledger(account_of(folder))
     assert [entry.name for entry in entries] == ["votes", "more"]
     assert second.labelled < first.labelled
     statement = votes_statement(Plan(job).workspace, "more")
@@ -193,12 +193,47 @@ def test_a_second_label_set_has_a_budget_of_its_own(folder):
     assert 20 < statement.epsilon <= 25
 
 
+def add_label_set(folder: Path) -> None:
+    """Another one of the same teachers, with the same budget."""
+    text = (folder / "job.toml").read_text("utf-8")
+    text += text[text.index("[labels.votes]") :].replace("votes", "more")
+    (folder / "job.toml").write_text(text, "utf-8")
+
+
+@pytest.mark.parametrize("place", ["votes", "fits"])
+def test_teachers_that_are_deleted_and_fitted_again_have_a_fresh_budget(folder, place):
+    label(folder)
+    (before,) = read_ledger(account_of(folder))
+    if place == "fits":  # where accounts lay before
+        (fit,) = (folder / "root" / "fits" / "voters").iterdir()
+        shutil.copytree(account_of(folder).uri.removeprefix("file://"), fit, dirs_exist_ok=True)
+        shutil.rmtree(folder / "root" / "votes")
+    else:
+        shutil.rmtree(folder / "root" / "fits")
+    add_label_set(folder)
+    job = load_job(folder / "job.toml")
+    fit_labelers(job, engine="local")
+    with pytest.raises(LimitError, match="after what labels votes have spent"):
+        label_pool(job, "more", engine="local")
+    account = votes_account(Plan(job).workspace, "voters")
+    assert read_ledger(account) == [before]
+    assert f"/root/{place}/voters/" in account.uri
+
+
+def test_an_account_that_is_gone_beside_what_was_answered_is_a_fresh_budget(folder):
+    label(folder)
+    shutil.rmtree(folder / "root" / "votes")
+    add_label_set(folder)
+    with pytest.raises(StorageError, match=r"no entry of labels\.votes.*spent again"):
+        label_pool(load_job(folder / "job.toml"), "more", engine="local")
+
+
 def test_confident_votes_leave_rows_unlabelled_for_no_reason(tmp_path):
     labeler = "scale = 3.0, epsilon = 30.0, delta = 1e-5, threshold = 7.5, threshold_sigma = 3.0"
     job = pate_job(tmp_path, f"{labeler}, asked = 100")
     fit_labelers(job, engine="local")
     (summary,) = label_pool(job, "votes", engine="local")
-    (entry,) = read_ledger(fit_of(tmp_path))
+    (entry,) = read_ledger(account_of(tmp_path))
     assert summary.labelled <= entry.allowance.answered < entry.allowance.asked == 100
     rejects = Path(summary.labels.folder.uri, "rejects").rglob("*.arrow")
     reasons = [reason for file in rejects for reason in _reasons(file)]
