@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     told = parser.parse_args(arguments)
     if told.quick:
         told.fragment_rows, told.fragments, told.rounds, told.microseconds = 1_024, [2, 6], 1, [5.0]
+        told.cores = 1
     folder = Path(tempfile.mkdtemp(prefix="label-cost-", dir=told.folder))
     try:
         measured = measure(folder, told)

@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     told = parser.parse_args(arguments)
     if told.quick:
         told.fragment_rows, told.fragments, told.many, told.microseconds = 512, 24, 30, 500.0
-        told.kills = [0.5]
+        told.kills, told.actors = [0.5], 1
     folder = Path(tempfile.mkdtemp(prefix="resume-", dir=told.folder))
     try:
         measured = measure(folder, told)

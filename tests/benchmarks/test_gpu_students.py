@@ -26,7 +26,7 @@ IMAGES, VECTORS = QUICK_CASES
 PARTS = {
     f"{case}, {precision}, {'compiled' if compiled else 'not compiled'}"
     for case in ("images", "vectors")
-    for precision, compiled in gpu_students.SETTINGS
+    for precision, compiled in gpu_students.QUICK_SETTINGS
 }
 
 
