@@ -23,7 +23,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import rays
 from tests.command import REPOSITORY, environment, kill_session
+from tests.forkserver import Forked, fork_module
 
 _ANSWER = "answer: "
 _CLOCK_TICK = os.sysconf("SC_CLK_TCK")
@@ -34,22 +36,11 @@ class Child:
 
     def __init__(self, function: Callable[..., Any], cpus: Sequence[int] = (), **told: Any) -> None:
         self.name = f"{_module(function)}:{function.__qualname__}"
-        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115  it lives as long as the process that writes it
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                __name__,
-                self.name,
-                json.dumps({"cpus": list(cpus), "told": told}),
-            ],
-            env=environment(PYTHONPATH=os.pathsep.join([str(REPOSITORY), *_python_path()])),
-            stdin=subprocess.DEVNULL,
-            stdout=self.output,
-            stderr=subprocess.STDOUT,
-            cwd=REPOSITORY,
-            start_new_session=True,
-        )
+        # it lives as long as the process that writes it
+        self.output = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115
+        told = {"cpus": list(cpus), "told": told, "output": self.output.name}
+        begin = _forked if rays.shared() else _cold
+        self.process = begin(self.name, json.dumps(told))
         atexit.register(self._end)
 
     @property
@@ -100,6 +91,22 @@ class Child:
         waited = time.monotonic() - began
         kill_session(self.process.pid)
         return waited
+
+
+def _cold(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__, *arguments],
+        env=environment(PYTHONPATH=os.pathsep.join([str(REPOSITORY), *_python_path()])),
+        stdin=subprocess.DEVNULL,
+        cwd=REPOSITORY,
+        start_new_session=True,
+    )
+
+
+def _forked(*arguments: str) -> Forked:
+    """For what measures nothing: torch is imported already."""
+    surroundings = environment(**rays.settings())
+    return fork_module(__name__, *arguments, environment=surroundings, own_session=True)
 
 
 def in_child(function: Callable[..., Any], cpus: Sequence[int] = (), **told: Any) -> Any:
@@ -159,6 +166,9 @@ def _processes() -> list[tuple[int, list[str]]]:
 
 def _main() -> None:
     where, told = sys.argv[1], json.loads(sys.argv[2])
+    with open(told["output"], "w") as output:
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
     if told["cpus"]:
         os.sched_setaffinity(0, told["cpus"])
     module, _, name = where.partition(":")

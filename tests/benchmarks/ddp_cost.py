@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.bare import start_bare_ray
+from tests.benchmarks import rays
 from tests.benchmarks.child import Child, in_child
 from tests.benchmarks.tables import markdown, options, paired_ratio, show
 from tests.command import distill
@@ -153,7 +153,9 @@ def _write(folder: str, rows: int, **sizes: int) -> None:
 def _distill(folder: str) -> dict[str, float]:
     """The command, and what its record says."""
     began = time.time()
-    ended = distill("train", Path(folder, "job.toml"), limit_seconds=1_800)
+    joining = ("--ray", rays.shared()["address"]) if rays.shared() else ()
+    file = Path(folder, "job.toml")
+    ended = distill("train", file, *joining, limit_seconds=1_800, **rays.settings())
     assert ended.code == 0, ended.output
     return _recorded(folder, began)
 
@@ -279,7 +281,7 @@ def _ray_train(folder: str, workers: int) -> dict[str, float]:
 
 def _ray_train_alone(folder: str, workers: int) -> dict[str, float]:
     """The bare loop's answer, and when its first line was reached."""
-    start_bare_ray(os.cpu_count() or 2)
+    rays.start_bare_ray(os.cpu_count() or 2)
     from ray.train import RunConfig, ScalingConfig, get_context
     from ray.train.torch import TorchConfig, TorchTrainer
 

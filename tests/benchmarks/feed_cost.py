@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.benchmarks.bare import start_bare_ray
 from tests.benchmarks.child import in_child, session_cpu_seconds
+from tests.benchmarks.rays import start_bare_ray
 from tests.benchmarks.tables import markdown, options, paired_ratio, show
 
 FEATURES, CLASSES, KEPT, FEW = 128, 1_000, 16, 10

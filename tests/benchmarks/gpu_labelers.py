@@ -96,7 +96,7 @@ class _Bench:
     def __init__(self, told: Any, folder: Path) -> None:
         self.told, self.folder, self.began = told, folder, time.monotonic()
         if told.quick:
-            told.seconds, told.distinct_shards = min(told.seconds, 5), 1
+            told.seconds, told.distinct_shards = min(told.seconds, 2), 1
         self.on_gpu = in_child(has_gpu)
         self.measured: dict[str, Any] = {
             "machine": machine(),
@@ -145,7 +145,7 @@ class _Bench:
 
     def _alone(self, got: dict[str, Any], name: str, job: Path) -> float:
         """Rows a second of the model over resident tensors."""
-        child = Child(resident, job=str(job), round_seconds=0.5 if self.told.quick else 1.5)
+        child = Child(resident, job=str(job), round_seconds=0.1 if self.told.quick else 1.5)
         return self._keep(got, name, child.answer(self._left()))["rows_per_second"]
 
     def _labelled(

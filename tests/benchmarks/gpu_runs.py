@@ -18,6 +18,7 @@ from distill.labels.commit import Commit
 from distill.plan.tables import JobTables
 from tests.benchmarks.child import Child
 from tests.benchmarks.gpu_watch import Log, Watch
+from tests.benchmarks.rays import start_ray
 
 _CALLS_AT_ONCE = 2
 """Fragments that an actor has in hand."""
@@ -60,12 +61,11 @@ def resident(job: str, round_seconds: float) -> dict[str, Any]:
 
 def label(job: str) -> dict[str, Any]:
     """`label_pool` as the command calls it, and what `distill verify` says of the set."""
-    from distill.engine.ray.session import connect
     from distill.plan.load import load_job
     from distill.run import label_pool, verify_labels
 
     loaded, start = load_job(job), time.time()
-    connect(None)
+    start_ray()
     began = time.time()
     (summary,) = label_pool(loaded, "teacher")
     ended = time.time()

@@ -47,6 +47,7 @@ PAIRS = {
 }
 SETTINGS = (("bfloat16", True), ("bfloat16", False), ("float32", False), ("float32", True))
 """Precision, and whether compiled; the last two once both students have the first two."""
+QUICK_SETTINGS = (("bfloat16", True), ("float32", False))
 _LEAST_SECONDS, _MOST_SECONDS = 15, 240
 """A part is not begun with less, and no process of one is waited for longer: one that hangs does
 not cost the others."""
@@ -112,9 +113,10 @@ class _Bench:
 
     def parts(self) -> Iterator[_Part]:
         """What tells most comes first, should time run out."""
-        for settings in (SETTINGS[:2], SETTINGS[2:]):
+        rounds = (QUICK_SETTINGS,) if self.told.quick else (SETTINGS[:2], SETTINGS[2:])
+        for settings in rounds:
             for case in self.told.cases:
-                if "training" in self.told.parts and settings == SETTINGS[:2]:
+                if "training" in self.told.parts and settings == rounds[0]:
                     yield _Part(f"training, {case}", partial(self._training, case))
                 for precision, compiled in settings if "steps" in self.told.parts else ():
                     name = f"{case}, {precision}, {'compiled' if compiled else 'not compiled'}"

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 
 from distill.engine.protocol import WorkerContext
-from distill.engine.ray.session import connect
 from distill.loader.dataset import Arrays
 from distill.loader.loader import Loader
 from distill.models.losses.kl import Kl
@@ -39,6 +38,7 @@ from tests.benchmarks.child import Child, answer_and_leave
 from tests.benchmarks.gpu_steps import about, block_seconds
 from tests.benchmarks.gpu_student_cases import HEAD, STUDENT, TEMPERATURE
 from tests.benchmarks.gpu_watch import Watch
+from tests.benchmarks.rays import start_ray
 from tests.resolved import plan_student
 
 _RESIDENT_BATCHES = 8
@@ -98,7 +98,7 @@ def train(job: str, log: str, seconds: float) -> dict[str, Any]:
     """`train_student` as the command calls it, until its steady state took so long; the process
     ends with the answer."""
     loaded, start = load_job(job), time.time()
-    connect(None)
+    start_ray()
     began = time.time()
     loop.run_trainings = partial(timed_teach_all, log)  # type: ignore[assignment]  # the stage asks the module for it
     said = {"began": began, "ray_start_seconds": began - start}

@@ -31,9 +31,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.bare import start_bare_ray
 from tests.benchmarks.child import in_child, session_cpu_seconds
 from tests.benchmarks.pools import TOP_8, write_job, write_pool
+from tests.benchmarks.rays import start_bare_ray, start_ray
 from tests.benchmarks.tables import markdown, options, paired_ratio, show
 
 BATCH_ROWS = 256
@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     told = parser.parse_args(arguments)
     if told.quick:
         told.fragment_rows, told.fragments, told.rounds, told.microseconds = 1_024, [2, 6], 1, [5.0]
+        told.cores = 1
     folder = Path(tempfile.mkdtemp(prefix="label-cost-", dir=told.folder))
     try:
         measured = measure(folder, told)
@@ -208,13 +209,12 @@ def run_distill(job: str, root: str, cores: int) -> dict[str, float]:
     """`label_pool`, as the command `distill` calls it."""
     import os
 
-    from distill.engine.ray.session import connect
     from distill.plan.load import load_job
     from distill.run import label_pool
 
     loaded = load_job(job, root=root)
     start = time.perf_counter()
-    connect(None)
+    start_ray()
     began, cpu = time.perf_counter(), session_cpu_seconds(os.getpid())
     label_pool(loaded, "teacher")
     return {**_taken(began, cpu), "ray_seconds": began - start}

@@ -35,13 +35,14 @@ from typing import Any
 import numpy as np
 
 from distill.storage.request_counts import requests
-from tests.benchmarks.bare import counts_folder, start_bare_ray
+from tests.benchmarks import rays
 from tests.benchmarks.child import Child, in_child
 from tests.benchmarks.counting import bytes_counted
 from tests.benchmarks.pools import write_job, write_pool
 from tests.benchmarks.tables import markdown, options, show
 
 KILLS = (0.25, 0.5, 0.9)
+"""Shares of the fragments that are committed then."""
 HOW = {"the driver's group": Child.kill_group, "every process": Child.kill_all}
 LIMIT_SECONDS = 900
 
@@ -58,9 +59,11 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--microseconds", type=float, default=15.0, help="the labeler's time a row")
     parser.add_argument("--actors", type=int, default=2)
+    parser.add_argument("--kills", type=float, nargs="+", default=KILLS, help="at these shares")
     told = parser.parse_args(arguments)
     if told.quick:
         told.fragment_rows, told.fragments, told.many, told.microseconds = 512, 24, 30, 500.0
+        told.kills, told.actors = [0.5], 1
     folder = Path(tempfile.mkdtemp(prefix="resume-", dir=told.folder))
     try:
         measured = measure(folder, told)
@@ -100,9 +103,9 @@ def measure(folder: Path, told: Any) -> dict[str, Any]:
 def killed(
     way: _Distill | _Bare, kill: Callable[[Child], float], rows: int, told: Any
 ) -> dict[str, Any]:
-    """Three kills and a last run; what it cost and what is stored."""
+    """Kills, and a last run; what it cost and what is stored."""
     outlived, began = [], time.monotonic()
-    for share in KILLS:
+    for share in told.kills:
         child = way.start()
         if _wait_until(lambda share=share: way.done_share() >= share, child):
             outlived.append(kill(child))
@@ -134,7 +137,7 @@ def killed(
 def label(job: str) -> dict[str, Any]:
     """`label_pool` as the command calls it: Ray only where there is work, and how often it was
     started."""
-    from distill.engine.ray.session import connect, start_ray_by
+    from distill.engine.ray.session import start_ray_by
     from distill.plan.load import load_job
     from distill.run import label_pool
 
@@ -143,7 +146,7 @@ def label(job: str) -> dict[str, Any]:
     def start_ray() -> None:
         nonlocal inits
         inits += 1
-        connect(None)
+        rays.start_ray()
 
     start_ray_by(start_ray)
     before, began = requests(), time.perf_counter()
@@ -254,14 +257,14 @@ class _Bare:
 
 def run_bare(pool: str, folder: str, blocks: int, actors: int) -> dict[str, float]:
     """Bare Ray Data with its own checkpoint, as its documentation teaches."""
-    counts = counts_folder(folder)
+    counts = rays.counts_folder(folder)
     import pyarrow.fs
 
     from distill.core.source import read_source
     from tests.benchmarks.counting import CountingFiles
 
     began = time.perf_counter()
-    start_bare_ray(actors, DISTILL_BENCH_COUNTS=str(counts))
+    rays.start_bare_ray(actors, DISTILL_BENCH_COUNTS=str(counts))
     from ray import data
 
     context = data.DataContext.get_current()
@@ -326,7 +329,7 @@ def _wait_until(is_so: Callable[[], bool], child: Child) -> bool:
 
 def _kill_table(measured: dict[str, Any], told: Any) -> str:
     heads = [
-        "3 SIGKILLs of",
+        f"{len(told.kills)} SIGKILLs of",
         "way",
         "rows computed / pool",
         "fragments' worth again",
@@ -355,10 +358,10 @@ def _kill_table(measured: dict[str, Any], told: Any) -> str:
                 f"{got['seconds']:.0f}",
             ]
         )
-    workers = told.actors * len(KILLS)
+    workers = told.actors * len(told.kills)
     said = (
         f"{told.fragments} fragments of {told.fragment_rows:,} rows at {told.microseconds:g} µs, {told.actors} actors. "
-        f"Workers running at the kills: {told.actors} × {len(KILLS)} = {workers} (calls in flight: {2 * workers})."
+        f"Workers running at the kills: {told.actors} × {len(told.kills)} = {workers} (calls in flight: {2 * workers})."
     )
     return f"{said}\n\n{markdown(heads, rows)}"
 

@@ -21,6 +21,7 @@ labelling: peak unique memory (USS) of each process of a real labelling, sampled
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -35,6 +36,7 @@ from typing import Any
 
 from tests.benchmarks.child import Child, answer_and_leave, in_child, session_pids
 from tests.benchmarks.pools import write_job, write_pool
+from tests.benchmarks.rays import shared, start_ray
 from tests.benchmarks.tables import markdown, options, show
 
 WIDTH, LINKS_A_FILE = 4, 10_000
@@ -138,12 +140,11 @@ def plan_finished(job: str) -> dict[str, Any]:
 def plan_half(job: str) -> None:
     """`label_pool` until the first fragment comes back, and out."""
     from distill.core.progress import show_on
-    from distill.engine.ray.session import connect
     from distill.plan.load import load_job
     from distill.run import label_pool
 
     loaded = load_job(job)
-    connect(None)  # imports Ray Data and Ray Train
+    start_ray()  # imports Ray Data and Ray Train
     with _peak_memory() as peak:
         show_on(_LeavesAtFirstAnswer(time.perf_counter(), peak))
         label_pool(loaded, "teacher")
@@ -213,9 +214,10 @@ def label_watched(folder: Path, fragments: int, fragment_rows: int) -> dict[str,
         label,
         job=str(write_job(folder, pool, labeler="Echo", fragment_rows=fragment_rows, actors=2)),
     )
+    sessions = {child.process.pid, shared().get("session", child.process.pid)}
     peak: defaultdict[str, int] = defaultdict(int)
     while child.running:
-        for pid in session_pids(child.process.pid):
+        for pid in itertools.chain(*map(session_pids, sessions)):
             role = _role(pid, child.process.pid)
             if role:
                 peak[role] = max(peak[role], _unique(pid))

@@ -4,6 +4,7 @@ they are for a quiet machine."""
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -13,19 +14,32 @@ from tests.benchmarks import (
     ddp_cost,
     feed_cost,
     gpu_labelers,
+    gpu_steps,
+    gpu_students,
     label_cost,
     private_study,
+    rays,
     resume,
     scale,
     train_cost,
 )
+from tests.benchmarks.test_gpu_students import PARTS
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def measured(benchmark, folder) -> dict:
+@pytest.fixture(autouse=True)
+def _one_ray(joining, monkeypatch):
+    """That all benchmarks join."""
+    _, address = joining.options
+    told = {"address": address, "settings": joining.environment, "session": os.getsid(0)}
+    monkeypatch.setenv(rays.SHARED, json.dumps(told))
+
+
+def measured(benchmark, folder, *more) -> dict:
     out, table = folder / "out.json", folder / "table.md"
-    benchmark.main(["--quick", "--folder", str(folder), "--out", str(out), "--table", str(table)])
+    told = ["--quick", "--folder", folder, "--out", out, "--table", table, *more]
+    benchmark.main([*map(str, told)])
     assert "| --- |" in table.read_text("utf-8")
     return json.loads(out.read_text("utf-8"))
 
@@ -41,7 +55,7 @@ def test_resume_loses_and_doubles_nothing_and_a_rerun_starts_nothing(tmp_path):
     got = measured(resume, tmp_path)
     assert len(got["kills"]) == 2
     for ours in (ways["distill"] for ways in got["kills"].values()):
-        assert ours["kills"] == 3
+        assert ours["kills"] == 1
         assert (ours["doubled"], ours["missing"], ours["misplaced"]) == (0, 0, 0)
         assert ours["rows_asked"] >= ours["rows"]
     for name in ("distill", "distill, many"):
@@ -129,3 +143,25 @@ def test_cascades_keep_on_real_rows_what_they_promise(tmp_path):
             assert case[by]["kept"] + case[by]["refused"] >= case[by]["draws"] - 4
         assert 0 < case["whole"]["sent"] < 1
         assert case["whole"]["cost"] < 1
+
+
+def test_gpu_students_measures_every_part(tmp_path):
+    got = measured(gpu_students, tmp_path, "--limit-seconds", "850")
+    page = (tmp_path / "table.md").read_text("utf-8")
+    assert (got["failed"], got["steps"].keys()) == ({}, PARTS)
+    ways = {way for pair in gpu_students.PAIRS.values() for way in pair}
+    for name, steps in got["steps"].items():
+        assert name in page
+        assert steps["seconds"].keys() == ways
+        assert {len(each) for each in steps["seconds"].values()} == {gpu_steps._LEAST_ROUNDS}
+        assert (steps["compiled_graphs"] > 0) == (", compiled" in name)
+        assert steps["ratios"].keys() == gpu_students.PAIRS.keys()
+    assert got["trainings"].keys() == {"images", "vectors"}
+    for training in got["trainings"].values():
+        run = training["training"]
+        rates = [training[each]["rows_per_second"] for each in ("resident", "resident_again")]
+        assert min(*rates, run["rows_per_second"], training["share_of_resident"]) > 0
+        assert run["steady_epochs"] >= 3
+        assert 0 <= run["waits_for_feed_share"] < 1
+        assert run["device"].startswith("cuda" if got["on_gpu"] else "cpu")
+        assert (run["gpu_busy_share"] is None) == (not got["on_gpu"])

@@ -40,10 +40,11 @@ def actor_start_fails(run: Run, variant: str) -> None:
 
 def _killed_at(run: Run, place: str, variant: str) -> None:
     marker = run.folder / f"reached-{len(run.started)}"
-    begun = run.start(DISTILL_FAILPOINT=f"{place}:{run.draw.randint(1, 5)}:{marker}")
+    begun = run.start(failpoint=f"{place}:{run.draw.randint(1, 5)}:{marker}")
     if begun.wait(marker.exists, place):
         run.say(f"{place} reached")
-    (begun.kill_group if variant == "group" else begun.kill_everything)()
+    (run.folder / "failpoint").unlink()
+    begun.kill_group() if variant == "group" else run.kill_everything(begun)
 
 
 def killed_before_data(run: Run, variant: str) -> None:
@@ -92,12 +93,12 @@ def stopped_writer(run: Run, variant: str) -> None:
     its data written and its commit still to come, or driver and all in mid-batch."""
     marker = run.folder / "reached-stopped"
     place = f"label.after_data:{run.draw.randint(1, 4)}:{marker}"
-    failpoint = {"DISTILL_FAILPOINT": place} if variant == "actor" else {}
-    begun = run.start(own_ray=True, **failpoint)
+    begun = run.start(own_ray=True, failpoint=place if variant == "actor" else "")
     if variant == "actor":
         begun.wait(lambda: marker.exists() and bool(marker.read_text()), place)
     else:
         run.in_the_middle(begun)
+    (run.folder / "failpoint").unlink(missing_ok=True)
     begun.is_stopped = True
     stopped = [int(marker.read_text())] if variant == "actor" else processes(begun.process.pid)
     _signal(stopped, signal.SIGSTOP)

@@ -33,6 +33,9 @@ class Labeler:
 
     def __init__(self):
         tell("actors", str(os.getpid()))
+        if os.path.exists(os.path.join(FOLDER, "failpoint")):
+            with open(os.path.join(FOLDER, "failpoint")) as file:
+                os.environ["DISTILL_FAILPOINT"] = file.read()
         if is_asked("raise-at-start"):
             raise RuntimeError("this start fails once")
         if is_asked("die-at-start"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -74,9 +76,13 @@ class Run:
             )
             file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
 
-    def start(self, *options: str, own_ray: bool = False, **environment: str) -> Watched:
+    def start(
+        self, *options: str, own_ray: bool = False, failpoint: str = "", **environment: str
+    ) -> Watched:
         """Begin `distill label`; `own_ray` is for a fault that kills or stops a whole Ray. An
-        environment reaches the actors of an own one alone."""
+        environment reaches the actors of an own one alone; a failpoint reaches all."""
+        if failpoint:
+            (self.folder / "failpoint").write_text(failpoint)
         if self.local:
             options = ("--local", *options)
         elif self.cluster and not (own_ray or environment or "--ray" in options):
@@ -88,6 +94,15 @@ class Run:
         )
         self.started.append(begun)
         return begun
+
+    def kill_everything(self, begun: Watched) -> None:
+        """SIGKILL of a command, and of its actors on a Ray that goes on."""
+        for pid in self.told("actors"):
+            with suppress(OSError):
+                title = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if title.startswith(b"ray::"):
+                    os.kill(pid, signal.SIGKILL)
+        begun.kill_everything()
 
     def label(self, **environment: str) -> Ended:
         """`distill label` to its end."""

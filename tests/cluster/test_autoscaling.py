@@ -13,7 +13,7 @@ from distill.plan.load import load_job
 from distill.run import last_runs, verify_labels
 from distill.storage.open import open_storage
 from tests.command import distill, kill_session, start
-from tests.raylets import autoscaling_raylets, barren_raylets, static_raylet
+from tests.raylets import autoscaling_raylets, barren_raylets
 from tests.tiny import write_job, write_pool
 from tests.waiting import LIMIT_SECONDS, slowness, wait_until
 
@@ -80,10 +80,11 @@ def make_job(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("nodes", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_no_gpu_node_comes_or_half_of_them_lost_double_rows_or_any_is_kept(make_job, nodes):
+@pytest.mark.slow
+def test_no_gpu_node_comes_or_half_of_them_lost_double_rows_or_any_is_kept(make_job):
     """Labelling begins with no GPU node; nodes come until the pool has its maximum; half of them
     are SIGKILLed; the job ends, and the nodes go. Prints what `status --timeline` says."""
+    nodes = 4
     job = make_job(nodes)
     folder = job.parent
     with autoscaling_raylets(nodes) as raylets:
@@ -112,15 +113,13 @@ def test_no_gpu_node_comes_or_half_of_them_lost_double_rows_or_any_is_kept(make_
     assert shown.count("node: ") == nodes // 2
 
 
-def test_gpus_that_a_static_cluster_can_never_give_are_waited_for(make_job):
-    job = make_job()
-    with static_raylet() as raylets:
-        process = start("label", job, "--ray", raylets.address, **raylets.environment)
-        try:
-            said = [(line, time.monotonic()) for line in process.stdout]
-            assert process.wait() == 2
-        finally:
-            kill_session(process.pid)
+def test_gpus_that_a_static_cluster_can_never_give_are_waited_for(make_job, joining):
+    process = start("label", make_job(), *joining.options, **joining.environment)
+    try:
+        said = [(line, time.monotonic()) for line in process.stdout]
+        assert process.wait() == 2
+    finally:
+        kill_session(process.pid)
     texts = ("(joining the Ray", "needs 1 GPU on one node, but the largest node has 0")
     joined, refused = (next(at for line, at in said if text in line) for text in texts)
     assert refused - joined < 15 * slowness()

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +12,13 @@ from distill.core.errors import ContractError, PoolError
 from distill.core.results import MethodResult
 from distill.labelers.network import NetworkLabeler
 from distill.stages.predict import predict_files
+from tests.alone import run_alone
 from tests.making import label_by_worker, train_here
 from tests.resolved import export_students, find_student
 from tests.stages.export.conftest import MINE, MODELS, job_text
 from tests.tiny import tiny_job, write_pool
 
 ALONE = """
-import importlib.abc, sys
-ALLOWED = {"torch", "safetensors", "model", "numpy", *sys.stdlib_module_names}
-class Refuse(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name.partition(".")[0] in {"distill", "pyarrow", "pydantic", "ray", "xxhash"}:
-            raise ImportError(f"{name} is not there")
-sys.meta_path.insert(0, Refuse())
 import torch
 from model import load
 from safetensors.torch import load_file, save_file
@@ -38,10 +30,7 @@ with torch.inference_mode():
 def without_distill(folder: Path, seen: np.ndarray) -> dict[str, np.ndarray]:
     """What `model.py` says in a process that cannot import distill."""
     safetensors.numpy.save_file({"x": seen}, folder / "seen.safetensors")
-    ended = subprocess.run(
-        [sys.executable, "-c", ALONE], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
+    run_alone(ALONE, folder)
     return safetensors.numpy.load_file(folder / "said.safetensors")
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from distill.labelers.student import StudentLabeler
 from distill.models.files import identify_model
 from distill.plan.load import load_job
 from distill.stages.predict import predict_files
+from tests.alone import OURS, run_alone
 from tests.labelers.asking import as_features
 from tests.models.test_encoder import bare_encoder
 from tests.resolved import find_student
@@ -30,16 +29,30 @@ from tests.tiny_models import save_classifier, save_word_vectors
 CLASSES = ["games", "markets", "films"]
 TEXTS = [*some_texts(40, seed=3, longest=12), "", "unknown words only"]
 ALONE = """
-import importlib.abc, json, sys
-REFUSED = {refused}
-class Refuse(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name.partition(".")[0] in REFUSED:
-            raise ImportError(f"{{name}} is not there")
-sys.meta_path.insert(0, Refuse())
-texts = json.load(open("texts.json"))
-{body}
-json.dump(said, open("said.json", "w"))
+import json, os, sys
+texts, every = {texts}, []
+for folder, body in {bodies}:
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    sys.modules.pop("model", None)
+    exec(body)
+    every.append(said)
+print("said", json.dumps(every))
+"""
+TORCH = """
+from model import load
+import torch
+student = load()
+with torch.inference_mode():
+    logits = student(student.read(texts))["main"].tolist()
+said = [logits, student.predict(texts), student.predict_proba(texts).tolist()]
+"""
+ONNX = """
+import numpy
+from tokenizers import Tokenizer
+{rows}
+{session}
+said = outputs["main"].tolist()
 """
 ENCODERS = {"distilbert": "cls", "roberta": "cls", "electra": "last"}
 
@@ -59,22 +72,15 @@ class Taught:
         labeler = NetworkLabeler.load(self.folder.uri, self.record)
         return labeler.label(labeler.prepare(as_features(texts)))
 
-    def said_alone(self, body: str, refused: set[str], folder: str = ".") -> object:
-        """What lines say of the texts in a process that can import some libraries alone."""
-        where = self.export / folder
-        (where / "texts.json").write_text(json.dumps(TEXTS), "utf-8")
-        ended = subprocess.run(
-            [sys.executable, "-c", ALONE.format(refused=refused, body=body)],
-            cwd=where,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return json.loads((where / "said.json").read_text("utf-8"))
+
+def said_alone(bodies: dict[Path, str], refused: tuple[str, ...]) -> list:
+    """What lines say of the texts in each folder, in a process that can import some libraries
+    alone."""
+    told = [(str(folder), body) for folder, body in bodies.items()]
+    printed = run_alone(ALONE.format(texts=TEXTS, bodies=told), Path.cwd(), refused)
+    return json.loads(printed.rpartition("said ")[2])
 
 
-OURS = {"distill", "ray", "pyarrow", "pydantic", "xxhash"}
 KINDS = {
     **{f"{kind}-{pooling}": kind for kind, pooling in ENCODERS.items()},
     "static": "table",
@@ -82,23 +88,32 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def taught(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def every(tmp_path_factory):
     """A student of each kind, exported in all its forms."""
-    folder = tmp_path_factory.mktemp(request.param)
-    kind = KINDS[request.param]
+    return [teach(tmp_path_factory.mktemp(name), name) for name in KINDS]
+
+
+@pytest.fixture(params=KINDS)
+def taught(request, every):
+    """One of them."""
+    return every[list(KINDS).index(request.param)]
+
+
+def teach(folder: Path, name: str) -> Taught:
+    kind = KINDS[name]
     if kind == "table":
         save_word_vectors(folder / "model")
         model = '{ kind = "static", model = "model", above = { kind = "mlp", hidden = [8] } }'
     else:
         bare_encoder(folder / "model", kind)
-        pooling = request.param.partition("-")[2]
+        pooling = name.partition("-")[2]
         model = f'{{ kind = "encoder", model = "model", pooling = "{pooling}", layers = 2 }}'
-    if request.param == "above":
+    if name == "above":
         above = 'above = { kind = "mlp", hidden = [8, 6], dropout = 0.1 }, normalize = true'
         model = f'{{ kind = "encoder", model = "model", {above} }}'
     made = Taught(text_job(folder, model))
-    made.kind = request.param
+    made.kind = name
     return made
 
 
@@ -137,31 +152,27 @@ def test_a_folder_of_another_library_answers_otherwise(taught):
         assert "Not for transformers: its classes for sequences take" in taught.card
 
 
-@pytest.mark.slow
-def test_the_torch_file_needs_us_or_answers_otherwise(taught):
-    due = taught.logits()
-    body = (
-        "from model import load\nimport torch\nstudent = load()\n"
-        "with torch.inference_mode():\n    logits = student(student.read(texts))['main'].tolist()\n"
-        "said = [logits, student.predict(texts), student.predict_proba(texts).tolist()]"
-    )
-    logits, classes, shares = taught.said_alone(body, OURS)
-    np.testing.assert_allclose(logits, due, atol=1e-5)
-    assert classes == [CLASSES[best] for best in due.argmax(1)]
-    np.testing.assert_allclose(shares, torch.from_numpy(due).softmax(1), atol=1e-5)
+def test_the_torch_files_need_us_or_answer_otherwise(every):
+    answers = said_alone({each.export: TORCH for each in every}, OURS)
+    for taught, (logits, classes, shares) in zip(every, answers, strict=True):
+        due = taught.logits()
+        np.testing.assert_allclose(logits, due, atol=1e-5)
+        assert classes == [CLASSES[best] for best in due.argmax(1)]
+        np.testing.assert_allclose(shares, torch.from_numpy(due).softmax(1), atol=1e-5)
 
 
-@pytest.mark.slow
-def test_onnx_needs_more_than_its_runtime_and_tokenizers(taught):
-    code = taught.card.split("```python\n")
-    lines = [each.partition("```")[0] for each in code[1:]]
-    (session, rows) = [each for each in lines if "session" in each or "tokenizer.json" in each]
-    body = (
-        "import numpy\nfrom tokenizers import Tokenizer\n"
-        f"{rows}\n{session}\nsaid = outputs['main'].tolist()"
-    )
-    found = taught.said_alone(body, OURS | {"torch", "transformers"})
-    np.testing.assert_allclose(found, taught.logits(), atol=1e-5)
+def onnx_lines(card: str) -> str:
+    """The lines of a card that ask ONNX Runtime."""
+    code = [each.partition("```")[0] for each in card.split("```python\n")[1:]]
+    session, rows = [each for each in code if "session" in each or "tokenizer.json" in each]
+    return ONNX.format(rows=rows, session=session)
+
+
+def test_onnx_needs_more_than_its_runtime_and_tokenizers(every):
+    bodies = {each.export: onnx_lines(each.card) for each in every}
+    answers = said_alone(bodies, (*OURS, "torch", "transformers"))
+    for taught, found in zip(every, answers, strict=True):
+        np.testing.assert_allclose(found, taught.logits(), atol=1e-5)
 
 
 def test_predict_and_a_student_labeler_take_one_form_alone(taught, tmp_path):

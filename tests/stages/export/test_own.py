@@ -4,8 +4,6 @@ teaching the next. Code that lies in storage is never run."""
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from distill.plan.load import load_job
 from distill.spec.outputs import Outputs
 from distill.stages.export.onnx_file import onnx_file
 from distill.stages.predict import predict_files
+from tests.alone import run_alone
 from tests.command import distill
 from tests.making import label_by_worker, stored_outputs, train_here
 from tests.resolved import export_students, find_student, label_set, prepare_labels
@@ -53,14 +52,7 @@ def test_the_export_answers_otherwise_where_only_torch_is(trained, exported, tmp
     shutil.copytree(exported, tmp_path / "export")
     seen = pixels(trained.parent / "test" / "part-00000.parquet")
     safetensors.numpy.save_file({"x": seen}, tmp_path / "export" / "seen.safetensors")
-    ended = subprocess.run(
-        [sys.executable, "-c", ALONE],
-        cwd=tmp_path / "export",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
+    run_alone(ALONE, tmp_path / "export")
     said = safetensors.torch.load_file(tmp_path / "export" / "said.safetensors")
     for head, values in answered(trained, seen).items():
         torch.testing.assert_close(said[head], values.clone())

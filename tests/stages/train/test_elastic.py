@@ -26,16 +26,19 @@ from tests.stages.train.watched import (
 )
 from tests.waiting import LIMIT_SECONDS, slowness, wait_until
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 EPOCHS, LONG_EPOCHS = 4, 80
 SHRINKS_WITHIN_S = 40
 
 
 @pytest.fixture(scope="module")
-def due(tmp_path_factory):
-    """Batches and weights of one worker that nothing disturbs."""
-    return undisturbed(tmp_path_factory.mktemp("due"), epochs=EPOCHS)
+def cluster(s3):
+    """Two nodes of one CPU each, which know the store."""
+    with static_raylet() as raylets:
+        raylets.join()
+        wait_until(lambda: len(raylets.nodes()) == 2)
+        yield raylets
 
 
 def steps(job):
@@ -59,31 +62,30 @@ def running(*command, **more):
         driver.communicate()
 
 
-@pytest.mark.parametrize("where", ["disk", pytest.param("s3", marks=pytest.mark.slow)])
 def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_weights(
-    due, tmp_path, request, where
+    cluster, tmp_path, s3_root
 ):
-    """The driver is killed at a step that a seed draws, the newest checkpoint is torn, and the next
-    driver loses a rank; the first one too, in the slow case."""
-    root = request.getfixturevalue("s3_root") if where == "s3" else "root"
-    job = make(tmp_path, epochs=EPOCHS, workers="[1, 2]" if where == "s3" else 2, root=root)
-    draw = np.random.default_rng(len(where))
+    """A rank and the driver are killed at steps that a seed draws, the newest checkpoint is torn,
+    and the next driver loses a rank."""
+    due = undisturbed(tmp_path / "due", epochs=EPOCHS)
+    job = make(tmp_path / "job", epochs=EPOCHS, workers="[1, 2]", root=s3_root)
+    die = job.parent / "die"
+    draw = np.random.default_rng(2)
     first, driver_dies, last = (int(draw.integers(low, low + 7)) for low in (2, 12, 20))
-    for step in (first, last) if where == "s3" else (last,):
-        (tmp_path / "die" / f"{draw.integers(2)}.{step}").touch()
-    (tmp_path / "slow").touch()
-    with static_raylet(cpus=2) as raylets:
-        command = ("train", job, "--ray", raylets.address)
-        with running(*command, **raylets.environment) as driver:
-            wait_until(lambda: steps(job) >= driver_dies, driver)
-            os.kill(driver.pid, signal.SIGKILL)
-        # its ranks live on until Ray sees that it is gone, and would go on to another checkpoint
-        wait_until(lambda: not any(is_alive(each.pid) for each in seen(job)))
-        (tmp_path / "slow").unlink()
-        torn, before = torn_checkpoint(job), seen(job)[-1].at
-        ended = distill(*command, **raylets.environment)
+    for step in (first, last):
+        (die / f"{draw.integers(2)}.{step}").touch()
+    (job.parent / "slow").touch()
+    command = ("train", job, "--ray", cluster.address)
+    with running(*command, **cluster.environment) as driver:
+        wait_until(lambda: steps(job) >= driver_dies, driver)
+        os.kill(driver.pid, signal.SIGKILL)
+    # its ranks live on until Ray sees that it is gone, and would go on to another checkpoint
+    wait_until(lambda: not any(is_alive(each.pid) for each in seen(job)))
+    (job.parent / "slow").unlink()
+    torn, before = torn_checkpoint(job), seen(job)[-1].at
+    ended = distill(*command, **cluster.environment)
     assert ended.code == 0, ended.output
-    assert not list((tmp_path / "die").iterdir()), "every rank that should die did"
+    assert not list(die.iterdir()), "every rank that should die did"
     assert min(each.step for each in seen(job) if each.at > before) < torn
     assert "training goes on with 2 training workers, from its newest checkpoint" in ended.output
     rows = 32 * EPOCHS * STEPS_PER_EPOCH
@@ -99,34 +101,29 @@ def torn_checkpoint(job):
     return int(newest.partition(".")[0].removeprefix("step_"))
 
 
-@pytest.mark.slow
 def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights_change(
-    tmp_path, s3_root
+    cluster, tmp_path, s3_root
 ):
     """Two raylets, a rank on each, labels and checkpoints on S3; the second is SIGKILLed, and later
     another joins. Prints how long each took."""
     due = undisturbed(tmp_path / "due", epochs=LONG_EPOCHS)
     job = make(tmp_path / "job", epochs=LONG_EPOCHS, workers="[1, 2]", root=s3_root)
     (job.parent / "slow").touch()
-    with static_raylet() as raylets:
-        node = raylets.join()
-        wait_until(lambda: len(raylets.nodes()) == 2)
-        with running("train", job, "--ray", raylets.address, **raylets.environment) as driver:
-            wait_until(lambda: steps(job) >= 12, driver)
-            assert {each.workers for each in seen(job)} == {2}
-            raylets.kill_raylet(node)
-            killed = time.time()
-            (alone, *_) = wait_until(
-                lambda: [each for each in seen(job) if each.workers == 1], driver
-            )
-            assert alone.at - killed < SHRINKS_WITHIN_S * slowness()
-            raylets.join()
-            both = wait_until(
-                lambda: [each for each in seen(job) if each.at > alone.at and each.workers == 2],
-                driver,
-            )[0]
-            (job.parent / "slow").unlink()
-            output, _ = driver.communicate(timeout=LIMIT_SECONDS)
+    command = ("train", job, "--ray", cluster.address)
+    with running(*command, **cluster.environment) as driver:
+        wait_until(lambda: steps(job) >= 12, driver)
+        assert {each.workers for each in seen(job)} == {2}
+        cluster.kill_raylet(cluster.joined[0].pid)
+        killed = time.time()
+        (alone, *_) = wait_until(lambda: [each for each in seen(job) if each.workers == 1], driver)
+        assert alone.at - killed < SHRINKS_WITHIN_S * slowness()
+        cluster.join()
+        both = wait_until(
+            lambda: [each for each in seen(job) if each.at > alone.at and each.workers == 2],
+            driver,
+        )[0]
+        (job.parent / "slow").unlink()
+        output, _ = driver.communicate(timeout=LIMIT_SECONDS)
     print(
         f"smaller group's first step {alone.at - killed:.1f} s after the kill, larger group's {both.at - alone.at:.1f} s after that"
     )
