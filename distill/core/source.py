@@ -21,14 +21,20 @@ from typing import Any, NoReturn
 from distill.core.errors import JobError
 from distill.core.neighbours import Neighbour, builtins_for, find_neighbours, run_text
 
-# what the user's code raises: neither its sys.exit() nor its `raise GeneratorExit` is to end our
-# process or a generator of ours
-RAISED: tuple[type[BaseException], ...] = (Exception, SystemExit, GeneratorExit)
 # one file at a time: another thread would find a module that is half run, and `os._exit` replaced;
 # by one thread again and again, since a file may have others loaded
 _LOADING = threading.RLock()
 # beginnings of files whose lines are not the user's
 _OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib")
+
+
+def user_errors() -> tuple[type[BaseException], ...]:
+    """Return what is caught of the user's code: neither its `sys.exit()` nor its `raise
+    GeneratorExit` is to end our process or a generator of ours, nor what a task of asyncio ends
+    by. For `except user_errors()`, which asks when something was raised."""
+    # importing asyncio takes 30 ms; where nobody has, nobody can have raised what is its own
+    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", Exception)
+    return (Exception, SystemExit, GeneratorExit, cancelled)
 
 
 @dataclass(frozen=True)

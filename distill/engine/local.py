@@ -20,7 +20,7 @@ from typing import Any
 from distill.core.errors import DistillError, LabelerError, ResourceError
 from distill.core.events import tell
 from distill.core.progress import Bar, track
-from distill.core.source import RAISED
+from distill.core.source import user_errors
 from distill.engine.grouping import fixed_groups, fold_group
 from distill.engine.memory import machine_memory
 from distill.engine.protocol import (
@@ -133,7 +133,7 @@ class LocalEngine:
             # the work draws from torch's one generator, which it seeds for each step
             with _told_worker(), _own_process(), torch.random.fork_rng(devices=[]):
                 result = work(config, context)
-        except RAISED as error:
+        except user_errors() as error:
             raise training_error(failure_text(error, rank=0), parts.given_up) from error
         if parts.given_up:
             raise training_error("", parts.given_up)
@@ -195,7 +195,7 @@ def _build(make: Make[Config], config: Config) -> Callable[[Plain], Plain]:
         return make(config, _DEVICE, stream)
     except DistillError as error:
         raise LabelerError(f"the labeler's worker cannot be built: {error}") from error
-    except RAISED as error:
+    except user_errors() as error:
         trace = traceback.format_exc()
         raise LabelerError(f"the labeler's worker cannot be built:\n{trace}") from error
 

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from distill.core.plugins import loaded_plugins
-from distill.core.source import RAISED
+from distill.core.source import user_errors
 
 Item = TypeVar("Item")
 
@@ -55,7 +55,7 @@ class CallingThread(Executor):
         future: Future[Item] = Future()
         try:
             result = fn(*args, **kwargs)
-        except RAISED as error:  # as a thread has it: `result` raises it
+        except user_errors() as error:  # as a thread has it: `result` raises it
             future.set_exception(error)
         else:
             future.set_result(result)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from distill.core.errors import JobError
-from distill.core.source import RAISED, own_lines
+from distill.core.source import own_lines, user_errors
 from distill.spec.networks import BuiltNetwork, Network, NetworkInput
 
 _ROWS = 2
@@ -72,7 +72,7 @@ class _Trial:
         try:
             with torch.set_grad_enabled(learning):
                 answer = module(self.rows)
-        except RAISED as error:
+        except user_errors() as error:
             raise JobError(
                 f"{self.where}: {self.name} raises when it is asked about"
                 f" {_described(self.rows)}:\n{own_lines(error)}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from distill.core.source import RAISED
+from distill.core.source import user_errors
 from distill.loader.dataset import Dataset
 from distill.models.text_tokens import padded
 from distill.plan.costs.trials import NetworkTrial, Tried
@@ -71,7 +71,7 @@ def _try_network(trial: NetworkTrial) -> _TriedNetwork | None:
             network.eval()
             with torch.inference_mode():
                 answers = _rounds(lambda: network(few))
-    except RAISED as error:
+    except user_errors() as error:
         log.info("%s is not tried: %s", trial.key, error)
         return None
     rows = [each / _ANSWERED_ROWS for each in answers]

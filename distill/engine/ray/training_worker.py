@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from distill.core.source import RAISED
+from distill.core.source import user_errors
 from distill.engine.protocol import WorkerContext
 from distill.engine.ray.resources import device_of_worker
 from distill.engine.ray.shipping import unpack
@@ -32,7 +32,7 @@ def run_worker(loop_config: dict[str, Any]) -> Any:
         seconds = ray.get(monitor.seconds.remote())
         context = replace(context, paid_seconds=seconds)
         return work(config, context) if context.team < context.teams else None
-    except RAISED as error:
+    except user_errors() as error:
         # a lost peer is Ray Train's affair: it starts the group again
         if not _is_lost_peer(error):
             ray.get(monitor.fail.remote(failure_text(error, rank)))

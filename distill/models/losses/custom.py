@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from distill.core.errors import TrainingError
-from distill.core.source import RAISED, own_lines
+from distill.core.source import own_lines, user_errors
 from distill.spec.base import Place
 from distill.spec.losses import ANY_MEANING, CustomLossCall, Loss, LossRows
 
@@ -65,7 +65,7 @@ def call_custom_loss(loss: CustomLossCall, mine: Tensor, taught: Tensor) -> Tens
     where = f"{loss.where}: {loss.name}()"
     try:
         made = function(mine, taught)
-    except RAISED as error:
+    except user_errors() as error:
         raise TrainingError(f"{where} raised:\n{own_lines(error)}") from error
     is_tensor = isinstance(made, torch.Tensor)
     if not is_tensor or made.shape != (len(mine),):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import JsonValue, field_validator
 
 from distill.core.errors import JobError
-from distill.core.source import RAISED, own_lines
+from distill.core.source import own_lines, user_errors
 from distill.spec.base import Place
 from distill.spec.networks import BuiltNetwork, Network, NetworkInput, Ngrams, Words
 
@@ -90,7 +90,7 @@ class CustomModel(Network):
         numbers = self.seen_numbers(given.in_features)
         try:
             return made(numbers, **self.options)
-        except RAISED as error:
+        except user_errors() as error:
             options = "".join(f", {key}={value!r}" for key, value in self.options.items())
             raise JobError(
                 f"{given.key}: {self.name}({numbers}{options}) raises when it is"

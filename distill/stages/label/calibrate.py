@@ -14,7 +14,7 @@ import numpy as np
 
 from distill.core.errors import LabelerError
 from distill.core.progress import track
-from distill.core.source import RAISED
+from distill.core.source import user_errors
 from distill.engine.protocol import Engine, Stream, stream_here
 from distill.labelers.calibration import (
     GRID,
@@ -79,7 +79,7 @@ class CalibrationWorker:
             start = plain["start"]
             row = start + found.row
             return {**plain, "failure": f" raised on {plain['key']}, row {row}:\n{found.trace}"}
-        except RAISED as error:  # told with the fragment
+        except user_errors() as error:  # told with the fragment
             trace = error_text(error)
             return {**plain, "failure": f" could not be asked about {plain['key']}:\n{trace}"}
 

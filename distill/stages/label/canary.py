@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from distill.core.errors import DistillError
 from distill.core.progress import track
-from distill.core.source import RAISED, own_lines
+from distill.core.source import own_lines, user_errors
 from distill.labelers.base import Labeler, Predictions, predict
 from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, decode
@@ -73,9 +73,8 @@ def _problem(
         predictions = predict(labeler, features.values, contract.width)
     except DistillError as error:
         return str(error)
-    except RAISED as error:  # the user's own labeler
-        lines = own_lines(error)
-        return f"the labeler raised on its first batch:\n{lines}"
+    except user_errors() as error:  # the user's own labeler
+        return f"the labeler raised on its first batch:\n{own_lines(error)}"
     far = largest_difference(predictions, stored, contract)
     if far <= contract.tolerance:
         return None

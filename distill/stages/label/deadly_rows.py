@@ -16,14 +16,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from distill.core.errors import LabelerError
-from distill.core.source import RAISED
+from distill.core.source import user_errors
 from distill.engine.journal import Journal, current_journal
 
 _TRIES = 2  # deaths on one batch, beside the first, of which nothing is known
@@ -108,8 +108,10 @@ class DeadlyRows:
                 yield start
             else:
                 self._note(name)
-                with suppress(*RAISED):  # no death; the batch will raise it
+                try:
                     ask(slice(part.start, part.stop))
+                except user_errors():
+                    pass  # no death; the batch will raise it
 
     def _note(self, at: str) -> None:
         self.journal.write(self.fragment, {"at": at, "deaths": self.deaths})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy.typing as npt
 
 from distill.core.errors import DistillError, LabelerError
-from distill.core.source import RAISED, own_lines
+from distill.core.source import own_lines, user_errors
 from distill.labelers.answers import Tell, say_nothing
 from distill.labelers.base import Labeler, raw_predict
 from distill.labelers.recipe import Recipe
@@ -41,9 +41,8 @@ def locate_failure(
         row = batch[offset : offset + 1]
         try:
             raw_predict(labeler, row)
-        except RAISED as row_error:  # whatever it is, it is what we look for
-            place = first_row + offset
-            return RowFailure(place, row_error)
+        except user_errors() as row_error:  # whatever it is, it is what we look for
+            return RowFailure(first_row + offset, row_error)
     return RowFailure(first_row, error)
 
 
@@ -53,7 +52,7 @@ def make_labeler(name: str, recipe: Recipe, *, tell: Tell = say_nothing) -> Labe
     Raises LabelerError with the user's own lines where it cannot be built."""
     try:
         return build_labeler(recipe, tell=tell)
-    except RAISED as error:
+    except user_errors() as error:
         lines = own_lines(error)
         raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{lines}") from error
 

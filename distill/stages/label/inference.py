@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from distill.core.errors import LabelerError
-from distill.core.source import RAISED
+from distill.core.source import user_errors
 from distill.labelers.base import (
     Inputs,
     Matrix,
@@ -149,7 +149,7 @@ class InferenceLoop:
             self.labeler, *labelers = build_together(recipe, others, device, tell=tell)
             widths = [each.contract.width for each in companions]
             self.companions = list(zip(labelers, widths, strict=True))
-        except RAISED as error:  # the user's own
+        except user_errors() as error:  # the user's own
             self.build_error = error_text(error)
         # after the labeler, whose making may be what loads torch
         on_one_thread()
@@ -207,7 +207,7 @@ class InferenceLoop:
         try:
             with self._preparing.hold(age):
                 batch.prepared = prepare_batch(self.labeler, features)
-        except RAISED as error:
+        except user_errors() as error:
             raise self._row_failure(error, features, first_row, age) from error
         if self._views is not None:
             views = self._views
@@ -230,7 +230,7 @@ class InferenceLoop:
         try:
             with self._preparing.hold(age):
                 prepared = prepare_batch(self.labeler, features)
-        except RAISED as error:
+        except user_errors() as error:
             raise self._row_failure(error, features, batch.first_row, age) from error
         return replace(batch, features=features, prepared=prepared, again=None)
 
@@ -252,7 +252,7 @@ class InferenceLoop:
                 problem = ask_again(self.labeler, again, first.outputs, self.contract)
             if problem and self._repeat == "refused":
                 raise LabelerError(problem + STRICT_REFUSES)
-        except RAISED as error:
+        except user_errors() as error:
             raise RowFailure(batch.first_row, error) from error
         if problem:
             self._notes.append(problem)
@@ -269,7 +269,7 @@ class InferenceLoop:
             with self._finishing.hold(age), self.busy.running():
                 output = finish_batch(self.labeler, output)
                 return self._checked_copy(output, batch)
-        except RAISED as error:
+        except user_errors() as error:
             raise self._row_failure(error, batch.features, batch.first_row, age) from error
 
     def _ask_companions(self, batch: InferenceBatch) -> tuple[Predictions, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.core.errors import LabelerError
-from distill.core.source import RAISED
+from distill.core.source import user_errors
 from distill.labelers.base import predict
 from distill.labels.reveal import revealed
 from distill.plan.steps import PreviewStep
@@ -48,7 +48,7 @@ def preview_labels(step: PreviewStep, rows: int) -> Preview:
         # copies, since a labeler may write into what it is given
         predictions = predict(labeler, decoded.values.copy(), width)
         repeated = predict(labeler, decoded.values.copy(), width)
-    except RAISED as error:
+    except user_errors() as error:
         found = locate_failure(error, labeler, decoded.values, 0)
         raise LabelerError(
             f"labels.{step.name}: the labeler raised at {shard.key}, row {found.row}:\n{found.trace}"

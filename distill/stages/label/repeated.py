@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from distill.core.source import RAISED
+from distill.core.source import user_errors
 from distill.labelers.base import Inputs, Labeler, Matrix, predict
 from distill.labels.contract import Contract
 
@@ -63,10 +62,12 @@ def ask_again(labeler: Labeler, again: Again, first: Matrix, contract: Contract)
         return None
     if len(rows) < len(again.features):
         # whatever it raises about some rows alone, the whole batch decides
-        with suppress(*RAISED):
+        try:
             some = predict(labeler, again.features[rows], contract.width)
             if repeat_problem(first[rows], some.outputs, contract) is None:
                 return None
+        except user_errors():
+            pass
     second = predict(labeler, again.features, contract.width)
     return repeat_problem(first, second.outputs, contract)
 

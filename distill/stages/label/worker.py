@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from distill.core.errors import ContractError, StorageError
 from distill.core.events import this_worker
-from distill.core.source import RAISED
+from distill.core.source import user_errors
 from distill.engine.protocol import Stream, stream_here
 from distill.labelers.base import Predictions
 from distill.labelers.versions import library_versions
@@ -83,7 +83,7 @@ class LabelWorker:
         task = FragmentTask.from_plain(plain)
         try:
             result = self.label(task)
-        except RAISED as error:  # told with the fragment, so that the policy decides
+        except user_errors() as error:  # told with the fragment, so that the policy decides
             failure = _failure(task, error)
             result = FragmentResult(task.pool, task.intent.fragment, failure=failure)
         busy_seconds = self.inference.busy.take_seconds()

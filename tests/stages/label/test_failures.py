@@ -47,9 +47,9 @@ def test_a_mistake_of_the_whole_batch_is_blamed_on_nobody():
     assert found.signature == "RuntimeError at picky.py:7"
 
 
-@pytest.mark.parametrize("exit_by", ["SystemExit(0)", "GeneratorExit"])
+@pytest.mark.parametrize("exit_by", ["SystemExit(0)", "GeneratorExit", "CancelledError"])
 def test_a_labeler_that_raises_what_is_no_exception_ends_the_run(exit_by):
-    text = TEXT.replace('ValueError("too large")', exit_by)
+    text = "from asyncio import CancelledError" + TEXT.replace('ValueError("too large")', exit_by)
     leaving = PythonFile("leaving.py", text).load("Picky")()
     batch = np.array([[0.0], [9.0]], np.float32)
     found = locate_failure(ValueError("of the batch"), leaving, batch, first_row=0)
