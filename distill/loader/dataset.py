@@ -46,7 +46,8 @@ from distill.pools.features import Rows, decode_features, decode_target
 from distill.pools.formats.base import RowBatch
 from distill.pools.inventory import Inventory
 from distill.pools.ngrams import ngram_places
-from distill.pools.row_cache import CACHE_BYTES, read_chunk
+from distill.pools.row_cache import read_chunk
+from distill.pools.value_cache import CACHE_BYTES
 from distill.spec.augment import Augment
 from distill.spec.networks import Ngrams, TextTokens
 from distill.spec.outputs import Outputs

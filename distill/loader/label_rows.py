@@ -10,7 +10,7 @@ from distill.core.errors import ContractError
 from distill.labels.label_set import LabelSet
 from distill.labels.manifest import ManifestEntry
 from distill.loader.sampler import Chunk
-from distill.pools.row_cache import CACHE_BYTES, RowCache
+from distill.pools.value_cache import CACHE_BYTES, RowCache
 
 _fragments: RowCache[pa.Table] = RowCache(CACHE_BYTES)
 

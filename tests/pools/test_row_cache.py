@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import PoolError
-from distill.pools.row_cache import RowCache, read_chunk
+from distill.pools.row_cache import read_chunk
+from distill.pools.value_cache import RowCache
 from distill.storage.request_counts import RequestCounts, requests
 from tests.making import list_pool
 from tests.tiny import write_pool
