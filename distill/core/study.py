@@ -50,7 +50,7 @@ class StudyMethod:
 
     name: str
     role: str
-    """`teacher`, `labeler` or `student`."""
+    """`teacher`, `labeler` or `student`; `beside`: a student that does not compete."""
     figures: Sequence[Figure | None]
     """By data set; None where it was not judged."""
     ranks: Sequence[float] | None = None

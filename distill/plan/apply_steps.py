@@ -22,7 +22,8 @@ class CascadeStep:
     name: str
     folder: str
     selection: str
-    """Folder of the selection of rows that are sent on."""
+    """Name of the selection of all rows of the pool that the teacher is asked about."""
+    selection_folder: str
     table: Cascade
     student: str
     pool: OpenPool
@@ -43,7 +44,7 @@ class SentRows:
 
     result: CascadeResult
     folder: str
-    """Of the selection that they are."""
+    """Of the selection in which they are, and those that were sent on before."""
     rounds: tuple[ChosenRound, ...]
     answers: LabelSet | None
     """Over the selection, or, where it is `of_pool`, over the whole pool; None where nobody
