@@ -12,6 +12,7 @@ from distill.cli import (
     plan_command,
     review_command,
     submit_commands,
+    track_command,
     work_commands,
 )
 
@@ -30,4 +31,5 @@ app.add_typer(audit_command.commands)
 app.add_typer(look_commands.commands)
 app.add_typer(compare_command.commands)
 app.add_typer(review_command.commands)
+app.add_typer(track_command.commands)
 app.add_typer(submit_commands.commands)

@@ -24,6 +24,13 @@ Measure = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="What all go by. Default: each its own main measure."),
 ]
+Beside = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="A student that is shown and does not compete, as one that learned the truth.",
+    ),
+]
 Out = Annotated[str, typer.Option(metavar="FOLDER", help="Where the page and its JSON go.")]
 
 
@@ -31,6 +38,7 @@ Out = Annotated[str, typer.Option(metavar="FOLDER", help="Where the page and its
 def compare(
     results: Results,
     measure: Measure = None,
+    beside: Beside = None,
     out: Out = "comparison",
     json: Annotated[
         bool, typer.Option("--json", help="Print the study as JSON, and write nothing.")
@@ -40,7 +48,7 @@ def compare(
     with process_edge(None):
         from distill.run.compare import compare_results
 
-        study = compare_results(results, measure)
+        study = compare_results(results, measure, beside or ())
         if json:
             from distill.stages.report.write_study import study_json
 

@@ -44,7 +44,8 @@ class StudyMethod:
     """One method of the study."""
 
     name: str
-    role: str  # `teacher`, `labeler` or `student`
+    # `teacher`, `labeler` or `student`; `beside`: a student that does not compete
+    role: str
     figures: Sequence[Figure | None]  # by data set; None where it was not judged
     ranks: Sequence[float] | None = None  # by data set, 1 is best; None of who is not ranked
 

@@ -21,7 +21,9 @@ class CascadeStep:
 
     name: str
     folder: str
-    selection: str  # folder of the selection of rows that are sent on
+    # name of the selection of all rows of the pool that the teacher is asked about
+    selection: str
+    selection_folder: str
     table: Cascade
     student: str
     pool: OpenPool
@@ -39,7 +41,7 @@ class SentRows:
     """Rows of a pool that somebody else answers."""
 
     result: CascadeResult
-    folder: str  # of the selection that they are
+    folder: str  # of the selection in which they are, and those that were sent on before
     rounds: tuple[ChosenRound, ...]
     # over the selection, or, where it is `of_pool`, over the whole pool; None where nobody
     # answers them here

@@ -2,8 +2,10 @@
 sent on, and who answers them.
 
 The rows that are sent on are a selection like any other, so the teacher's label set over them is
-committed, resumed and paid for as `labels over select` is. Where the teacher has labelled the whole
-pool before, nothing is labelled anew.
+committed, resumed and paid for as `labels over select` is. There is one of a cascade and a pool: where
+the pool grows, or the threshold moves, a round adds the rows that the teacher was not asked about
+before, and it is asked about these alone. Where it has labelled the whole pool before, nothing is
+labelled anew.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from distill.core.cascades import CascadeResult
-from distill.core.errors import DistillError, JobError, StorageError
+from distill.core.errors import DistillError, StorageError
 from distill.core.schema import digest, unseal
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.plan.apply import NamedLabels, slug
@@ -20,9 +22,8 @@ from distill.plan.apply_steps import CascadeStep, SentRows
 from distill.plan.labelers import prepare_labels
 from distill.plan.workspace import Workspace
 from distill.pools.chosen import selection_folder
-from distill.spec.cascade import Cascade
-from distill.spec.labels import Labels, Merge, Pooled
-from distill.spec.pate import Pate
+from distill.pools.open_pool import OpenPool
+from distill.spec.labels import Labels
 from distill.spec.selections import SELECT, Select, Uncertain
 from distill.storage.base import Storage
 
@@ -34,7 +35,6 @@ _FOLDER = "cascades"
 class Sending:
     """The tables by which rows that are sent on are labelled."""
 
-    selection: str
     labels: Mapping[str, Labels]
     """The teacher's, over the selection alone."""
     select: Mapping[str, Select]
@@ -69,10 +69,17 @@ def cascade_step(
     # its features are never asked for: the student has seen them already
     dataset = Dataset((labelled.inventory,), labelled.features, 1, columns)
     folder = workspace.root.folder(_FOLDER, name, over, asked[:16])
+    found = read_result(folder)
+    selection = _selection(workspace, name, pool)
+    former = f"cascade-{slug(name)}-{asked[:12]}"
+    # of a release that chose a selection for each threshold: what is done stays done
+    if found is not None and workspace.rounds(former):
+        selection = former
     return CascadeStep(
         name=name,
         folder=folder.uri,
-        selection=selection_folder(workspace.root, _selection(name, asked)).uri,
+        selection=selection,
+        selection_folder=selection_folder(workspace.root, selection).uri,
         table=table,
         student=applied.student,
         pool=pool,
@@ -81,19 +88,18 @@ def cascade_step(
         asked=asked,
         pins=pins,
         fragment_rows=workspace.tables.fragment_rows,
-        found=read_result(folder),
+        found=found,
     )
 
 
 def sending(workspace: Workspace, step: CascadeStep, labels: str) -> Sending:
     """Return the tables that let a labeler of the job answer what is sent on."""
-    selection = _selection(step.name, step.asked)
     by = Uncertain(kind="uncertain", labels=labels, measure="margin")
     select = Select(of=f"pools.{step.pool.name}", by=by, rows=1, seed=0)
     teacher = str(step.table.label_set)
-    over = (f"{SELECT}{selection}",)
+    over = (f"{SELECT}{step.selection}",)
     table = workspace.tables.labels[teacher].model_copy(update={"over": over})
-    return Sending(selection, {teacher: table}, {selection: select})
+    return Sending({teacher: table}, {step.selection: select})
 
 
 def answered_before(workspace: Workspace, teacher: str | None, pool: str) -> bool:
@@ -111,23 +117,21 @@ def answered_before(workspace: Workspace, teacher: str | None, pool: str) -> boo
 
 
 def sent_rows(
-    workspace: Workspace, step: CascadeStep, result: CascadeResult, selection: str | None
+    workspace: Workspace, step: CascadeStep, result: CascadeResult, *, of_pool: bool
 ) -> SentRows:
-    """Return the rows that are sent on and who has answered them: the job's label set over the
-    selection, or over the pool where there is no `selection`. Raises ContractError where that is
-    not whole."""
+    """Return who has answered the rows that are sent on: the job's label set over the selection, or
+    over the whole pool. Raises ContractError where that is not whole."""
     teacher = step.table.label_set
-    name = _selection(step.name, step.asked)
-    rounds = tuple(workspace.rounds(name))
-    answers = None
-    shards: Mapping[str, int] = {}
-    if teacher is not None and result.sent:
-        over = step.pool if selection is None else workspace.pool(f"{SELECT}{selection}")
-        _, contract = prepare_labels(workspace, teacher)
-        answers = workspace.whole_labels(teacher, over, contract)
-        if selection is not None:
-            shards = {key: number for key, (number, _) in over.inventory.known.items()}
-    return SentRows(result, step.selection, rounds, answers, selection is None, shards)
+    if teacher is None or not result.sent:
+        return SentRows(result, step.selection_folder, (), None, of_pool, {})
+    over = step.pool if of_pool else workspace.pool(f"{SELECT}{step.selection}")
+    _, contract = prepare_labels(workspace, teacher)
+    answers = workspace.whole_labels(teacher, over, contract)
+    if of_pool:
+        return SentRows(result, step.selection_folder, (), answers, of_pool, {})
+    rounds = tuple(workspace.rounds(step.selection))
+    shards = {key: number for key, (number, _) in over.inventory.known.items()}
+    return SentRows(result, step.selection_folder, rounds, answers, of_pool, shards)
 
 
 def read_result(folder: Storage) -> CascadeResult | None:
@@ -148,61 +152,16 @@ def stored_results(root: Storage, names: Iterator[str]) -> Iterator[CascadeResul
                 yield CascadeResult.from_plain(unseal(content, folder.url(entry.key)))
 
 
-def require_cascade(workspace: Workspace, name: str, applied: NamedLabels) -> Cascade:
-    """Return the cascade of a student. Raises JobError for answers that have no threshold, for
-    labelled rows that taught it, and for a teacher or labelled rows of other classes."""
-    outputs = applied.outputs
-    table = workspace.tables.cascade[name]
-    where = f"{workspace.tables.path}: cascade.{name}"
-    if not outputs.is_exclusive:
-        raise JobError(
-            f"{where}: its student says {outputs.in_words}, and is sure of one of several exclusive"
-            " classes or not. Apply it without a cascade."
-        )
-    # a model in a folder is no student of the job, whose checks know what those learn from
-    if workspace.pool(table.on).inventory.content in applied.seen:
-        raise JobError(
-            f"{where}.on = {table.on!r}: the model learned from the very rows of that pool, where"
-            " it is surer than elsewhere. Name rows that it never saw."
-        )
-    truth = workspace.tables.pool_outputs(table.on)
-    if not truth.is_exclusive:
-        raise JobError(
-            f"{where}.on = {table.on!r}: its target says {truth.in_words}, where one class is due."
-        )
-    if table.label_set is not None:
-        teacher = workspace.tables.label_outputs(table.label_set)
-        if sorted(teacher.classes) != sorted(outputs.classes):
-            raise JobError(
-                f"{where}.to = {table.to!r}: says {teacher.in_words}, but the student"
-                f" {outputs.in_words}. Send to a labeler of the same classes."
-            )
-        (pool,) = applied.labels.over
-        labeler = workspace.tables.labels[table.label_set].labeler
-        # the job's checks saw other pools: those that the label set is over
-        if isinstance(labeler, Pate):
-            private = workspace.tables.fit[labeler.fit].on
-            if workspace.tables.may_share_rows(pool, private):
-                raise JobError(
-                    f"{where}.to = {table.to!r}: the teachers have seen rows of {private!r}. Ask"
-                    " them about others."
-                )
-        sees_rows = _sees_rows(workspace, table.label_set)
-        if not sees_rows and not answered_before(workspace, table.label_set, pool):
-            raise JobError(
-                f"{where}.to = {table.to!r}: is made of other label sets, which have none of the"
-                f" rows that will be sent on. Label pools.{pool} by it before, or send to a labeler"
-                " that sees the rows themselves."
-            )
-    return table
-
-
-def _sees_rows(workspace: Workspace, teacher: str) -> bool:
-    """Whether a labeler can be asked about some rows of a pool alone, with nothing labelled first."""
-    labeler = workspace.tables.labels[teacher].labeler
-    of_labels = isinstance(labeler, (Merge, Pooled))
-    return not of_labels and workspace.tables.values_of(teacher) is None
-
-
-def _selection(name: str, asked: str) -> str:
-    return f"cascade-{slug(name)}-{asked[:12]}"
+def _selection(workspace: Workspace, name: str, pool: OpenPool) -> str:
+    inventory = pool.inventory
+    # a file that changed is another one: of its rows, and of the places of fragments behind it,
+    # nothing holds any more
+    identity = [
+        pool.name,
+        inventory.digest,
+        sorted(inventory.retired),
+        inventory.masks,
+        sorted(pool.spec.dropped),
+        workspace.tables.fragment_rows,
+    ]
+    return f"cascade-{slug(name)}-{digest(identity)[:12]}"

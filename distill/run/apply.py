@@ -22,18 +22,19 @@ from distill.plan.apply_steps import CascadeStep, SentRows
 from distill.plan.cascades import (
     answered_before,
     cascade_step,
-    require_cascade,
     sending,
     sent_rows,
 )
+from distill.plan.checks.applied import require_cascade
 from distill.plan.costs.cascades import cascade_costs
 from distill.plan.workspace import Workspace
 from distill.run.driver import Driver
 from distill.run.lines import cascade_line, labels_line
 from distill.spec.labels import Labels
 from distill.spec.selections import Select
+from distill.stages.apply.applied_files import Applied, read_applied, verify_applied
 from distill.stages.apply.send_on import send_on
-from distill.stages.apply.write_rows import Applied, read_applied, verify_applied, write_rows
+from distill.stages.apply.write_rows import write_rows
 
 Say = Callable[[str], None]
 
@@ -121,12 +122,12 @@ def _answered(
     workspace = driver.plan.workspace
     teacher = step.table.label_set
     if teacher is None or not result.sent or answered_before(workspace, teacher, step.pool.name):
-        return sent_rows(workspace, step, result, None)
+        return sent_rows(workspace, step, result, of_pool=True)
     more = sending(workspace, step, labels)
     asking = _with_tables(driver, more.labels, more.select)
     asking.prepare((teacher,))
     _label(asking, teacher, say)
-    return sent_rows(asking.plan.workspace, step, result, more.selection)
+    return sent_rows(asking.plan.workspace, step, result, of_pool=False)
 
 
 def _write(

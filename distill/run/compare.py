@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from distill.core.study import Study
@@ -16,14 +16,17 @@ from distill.storage.open import open_storage
 _JOB_FILE = ".toml"
 
 
-def compare_results(results: Sequence[str], measure: str | None = None) -> Study:
+def compare_results(
+    results: Sequence[str], measure: str | None = None, beside: Collection[str] = ()
+) -> Study:
     """Read finished evaluations, and return what they say together. Each result is an
-    `evaluation.json`, its folder, or a job file; nothing is computed anew.
+    `evaluation.json`, its folder, or a job file; nothing is computed anew. Students `beside` are
+    shown and do not compete.
 
-    Raises JobError for fewer than two, for what holds no evaluation, and for a measure that one of
-    them does not have.
+    Raises JobError for fewer than two, for what holds no evaluation, and for a measure or a student
+    that is not there.
     """
-    return make_study([_read(result) for result in results], measure)
+    return make_study([read_evaluation(result) for result in results], measure, beside)
 
 
 def write_comparison(study: Study, folder: str) -> str:
@@ -32,7 +35,9 @@ def write_comparison(study: Study, folder: str) -> str:
     return write_study(open_storage(resolve_uri(folder, Path.cwd())), study)
 
 
-def _read(result: str) -> Judged:
+def read_evaluation(result: str) -> Judged:
+    """Read a finished evaluation: `evaluation.json`, its folder, or a job file's. Raises JobError
+    where there is none."""
     if result.endswith(_JOB_FILE):
         plan = Plan(load_job(Path(result)))
         return read_result(plan.evaluation().folder)

@@ -2,10 +2,11 @@
 `python -m tests.benchmarks.apply_cost`.
 
 A linear and a wider student over Parquet rows of 64 numbers, in one process on one thread (--local).
-The plain loop reads each file with pyarrow, asks the same network batch by batch, and writes class
-and probability as Parquet, a file a fragment: no label set, no commits, no resume. Both are run in
-turn; CPU time counts. What apply does beside it is to encode, write and commit the label set, and
-to read it again: `label` alone is that part, which is what a student labels for another training.
+The plain loop reads each file with pyarrow, asks the same network batch by batch, and writes the same
+Parquet file a fragment, by the same options: no check of rows or answers, no digest, no fsync, no label
+set, no commit, no resume. Both are run in turn; CPU time counts. What apply does beside it is to
+check, encode, write and commit the label set, and to read it again: `label` alone is that part, which
+is what a student labels for another training. Every file of both is compared, byte for byte.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ JOB = """
     learns = "labels.teacher"
     loss = {{ kind = "kl" }}
 """
+CLASSES = list("abcdefghij")
 TEACHER = """
 class Labeler:
     revision = "1"
@@ -117,6 +119,8 @@ def _measured(job: Job, name: str, runs: int) -> dict[str, list[float]]:
         seconds["plain"].append(_cpu(lambda: _plain_loop(job.folder / pool, student)))
         whole = _cpu(lambda: apply_student(job, name, pool, _nothing, engine="local"))
         seconds["apply"].append(whole)
+        _require_same(root, job.folder / "plain")
+        shutil.rmtree(job.folder / "plain")
         shutil.rmtree(root / "applied")
         writing = _cpu(lambda: apply_student(job, name, pool, _nothing, engine="local"))
         seconds["label"].append(whole - writing)
@@ -134,25 +138,62 @@ def _student(job: Job, name: str) -> NetworkLabeler:
 
 
 def _plain_loop(folder: Path, student: NetworkLabeler) -> None:
-    """What a person writes by hand."""
+    """What a person writes by hand, who knows Parquet well."""
     torch.set_num_threads(1)
     out = folder.with_name("plain")
     out.mkdir()
     number = 0
     for file in sorted(folder.iterdir()):
         parquet = pq.ParquetFile(file)
+        start = 0
         for group in range(parquet.num_row_groups):
             table = parquet.read_row_group(group, columns=["x"], use_threads=False)
             values = table["x"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
             parts = [student.label(values[at : at + BATCH]) for at in range(0, len(values), BATCH)]
-            logits = np.concatenate(parts)
-            odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-            probability = odds.max(axis=1) / odds.sum(axis=1)
-            best = pa.array(logits.argmax(axis=1))
-            answers = pa.table({"class": best, "probability": probability})
-            pq.write_table(answers, out / f"part-{number:07d}.parquet", compression="zstd")
+            answers = _answers(np.concatenate(parts), file.name, start)
+            _write_plain(answers, out / f"part-{number:07d}.parquet")
+            start += len(table)
             number += 1
-    shutil.rmtree(out)
+
+
+def _answers(logits: np.ndarray, shard: str, start: int) -> pa.Table:
+    """The columns that apply writes."""
+    rows, classes = logits.shape
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    odds /= odds.sum(axis=1, keepdims=True)
+    best = pa.array(logits.argmax(axis=1).astype(np.int32))
+    zeros = pa.array(np.zeros(rows, np.int32))
+    offsets = pa.array(np.arange(0, (rows + 1) * classes, classes), pa.int32())
+    columns = {
+        "shard": pa.DictionaryArray.from_arrays(zeros, pa.array([shard])),
+        "row": pa.array(np.arange(start, start + rows)),
+        "class": pa.DictionaryArray.from_arrays(best, pa.array(CLASSES)),
+        "probability": pa.array(odds.max(axis=1)),
+        "probabilities": pa.ListArray.from_arrays(offsets, pa.array(odds.ravel())),
+        "rejected": pa.array(np.zeros(rows, bool)),
+    }
+    return pa.table(columns)
+
+
+def _write_plain(answers: pa.Table, path: Path) -> None:
+    with pq.ParquetWriter(
+        path,
+        answers.schema,
+        compression="zstd",
+        use_dictionary=["shard", "class"],
+        write_statistics=[name for name in answers.column_names if name != "probabilities"],
+        store_schema=False,
+        write_page_checksum=True,
+    ) as writer:
+        writer.write_table(answers)
+
+
+def _require_same(root: Path, plain: Path) -> None:
+    """Refuse two ways that did not do the same work."""
+    written = sorted(root.glob("applied/**/*.parquet"))
+    due = sorted(plain.iterdir())
+    if [each.read_bytes() for each in written] != [each.read_bytes() for each in due]:
+        raise RuntimeError(f"{root / 'applied'} and {plain} hold other files")
 
 
 def _cpu(work: Callable[[], object]) -> float:

@@ -1,4 +1,5 @@
-"""What `[apply.NAME]` and `[cascade.NAME]` say of students, labelled rows and label sets."""
+"""What `[apply.NAME]` and `[cascade.NAME]` say of students, labelled rows and label sets. What needs the
+trained student stands in `applied`."""
 
 from __future__ import annotations
 
@@ -40,6 +41,7 @@ def _cascade(tables: JobTables, name: str, cascade: Cascade) -> Problems:
         yield (f"{where}.to = {cascade.to!r}: there is no such label set. There is: {known}.")
     key = f"{where}.on = {cascade.on!r}"
     yield from _labelled(tables, cascade.on, key)
+    yield from _exclusive(tables, cascade.on, key)
     yield from _unseen(tables, student, cascade.on, key)
     calibrated = settings.calibrate_on if settings else None
     if calibrated is not None and _share(tables, calibrated, cascade.on):
@@ -74,6 +76,13 @@ def _labelled(tables: JobTables, pool: str, where: str) -> Problems:
         yield f"{where}: there is no such pool. There is: {_named(tables.pools)}."
     elif tables.pools[pool].target is None:
         yield f"{where}: that pool has no target to judge by. Name its target column."
+
+
+def _exclusive(tables: JobTables, pool: str, where: str) -> Problems:
+    if pool in tables.pools and tables.pools[pool].target is not None:
+        truth = tables.pool_outputs(pool)
+        if not truth.is_exclusive:
+            yield f"{where}: its target says {truth.in_words}, where one class is due."
 
 
 def _unseen(tables: JobTables, student: str, pool: str, where: str) -> Problems:

@@ -22,14 +22,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from distill.core.cascades import Threshold
-from distill.labelers.base import probabilities_of
 from distill.labels.contract import Contract
-from distill.labels.encoding import DenseLabels, SoftLabels, TopKLabels, decode
-from distill.spec.outputs import Outputs
-from distill.stages.apply.send_on import set_members
-from distill.stages.apply.sureness import Bool, Float64, Int64
+from distill.labels.encoding import DenseLabels, TopKLabels, decode
+from distill.stages.apply.sureness import Bool, Int64, set_members
 
-Texts = npt.NDArray[np.object_]
+Numbers = npt.NDArray[np.floating]
+"""float32, of which the student's are: in float64 they took twice the time and were rounded to it."""
 
 _COLUMNS = (
     "shard",
@@ -54,10 +52,16 @@ _COLUMNS = (
 class Answers:
     """What one label set says of B rows: probabilities (B, C) of its classes, or values (B, W)."""
 
-    values: Float64
+    values: Numbers
     labelled: Bool
-    raw: Float64
+    raw: Numbers
     """Logits as they are stored, of a set that has all."""
+
+    @property
+    def best(self) -> Int64:
+        """The likeliest class (B,), which rounded probabilities would not always tell."""
+        best: Int64 = self.raw.argmax(axis=1)
+        return best
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Others:
     """Who, as `answered_by` says it; None where nobody."""
     place: Int64
     """Rows within the fragment."""
-    probabilities: Float64 | None = None
+    probabilities: Numbers | None = None
     """Of the student's classes; None where nobody has answered yet."""
     labelled: Bool | None = None
 
@@ -80,11 +84,11 @@ def answers_of(table: pa.Table, contract: Contract) -> Answers:
     if temperatures:
         temperature = 1.0 if 1.0 in temperatures else temperatures[0]
     soft = decode(table, contract, temperature)
-    outputs = _outputs(soft, contract)
-    meaning = Outputs(contract.kind, contract.classes, contract.exclusive)
     if isinstance(soft, TopKLabels):
-        return Answers(outputs, soft.labelled, outputs)
-    return Answers(probabilities_of(outputs, meaning), soft.labelled, outputs)
+        probabilities = _spread(soft, contract)
+        return Answers(probabilities, soft.labelled, probabilities)
+    logits = _known(soft)
+    return Answers(_probabilities(logits, contract), soft.labelled, logits)
 
 
 def key_names(keys: Iterable[str]) -> dict[str, str]:
@@ -101,7 +105,7 @@ def key_names(keys: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def in_order(answers: Answers, contract: Contract, classes: tuple[str, ...]) -> Float64:
+def in_order(answers: Answers, contract: Contract, classes: tuple[str, ...]) -> Numbers:
     """Return probabilities in another order of the same classes."""
     places = {name: place for place, name in enumerate(contract.classes)}
     return answers.values[:, [places[name] for name in classes]]
@@ -116,9 +120,8 @@ def answer_columns(
         return {"value": _values(answers.values, unknown), "rejected": pa.array(unknown)}
     columns: dict[str, pa.Array] = {}
     if contract.exclusive:
-        columns["class"] = _names(answers.values, contract.classes, unknown)
-        likeliest = answers.values.max(axis=1)
-        columns["probability"] = pa.array(likeliest.astype(np.float32), mask=unknown)
+        columns["class"] = _names(answers.best, contract.classes, unknown)
+        columns["probability"] = _numbers(answers.values.max(axis=1), unknown)
     else:
         members = answers.values > 0.5
         columns["classes"] = _name_lists(members, contract.classes, unknown)
@@ -136,42 +139,59 @@ def cascade_columns(
     probabilities: bool,
 ) -> dict[str, pa.Array]:
     """Return the columns of a cascade: the student's answers, and others' where it is not sure."""
-    rows = len(answers.labelled)
-    final = answers.values.copy()
-    unknown = ~answers.labelled
-    rejected = unknown.copy()
-    by: Texts = np.full(rows, "student", object)
-    by[unknown] = None
-    by[others.place] = others.by
+    own = ~answers.labelled
+    final = answers.values
+    best = answers.best
+    unknown = own.copy()
+    rejected = own.copy()
     if others.probabilities is None or others.labelled is None:
         unknown[others.place] = True
     else:
+        final = final.copy()
         final[others.place] = others.probabilities
+        best[others.place] = others.probabilities.argmax(axis=1)
         unknown[others.place] = ~others.labelled
         rejected[others.place] = ~others.labelled
     columns = {
-        "class": _names(final, contract.classes, unknown),
-        "probability": pa.array(final.max(axis=1).astype(np.float32), mask=unknown),
-        "answered_by": pa.array(by.tolist(), pa.string()),
+        "class": _names(best, contract.classes, unknown),
+        "probability": _numbers(final.max(axis=1), unknown),
+        "answered_by": _answered_by(others, own),
     }
     if probabilities:
         columns["probabilities"] = _lists(final, unknown)
-    own = ~answers.labelled
-    likeliest = answers.values.max(axis=1)
-    columns["student_class"] = _names(answers.values, contract.classes, own)
-    columns["student_probability"] = pa.array(likeliest.astype(np.float32), mask=own)
+    columns["student_class"] = _names(answers.best, contract.classes, own)
+    columns["student_probability"] = _numbers(answers.values.max(axis=1), own)
     if threshold.by == "sets":
-        members = set_members(answers.raw, threshold)
+        # as the rows were chosen by (`sure_rows`)
+        members = set_members(answers.raw.astype(np.float64), threshold)
         columns["set"] = _name_lists(members, contract.classes, own)
     return {**columns, "rejected": pa.array(rejected)}
 
 
-def _outputs(soft: SoftLabels, contract: Contract) -> Float64:
-    """Logits or values; of a set that keeps the largest logits probabilities, what they lack of 1
-    spread over the other classes."""
-    if isinstance(soft, DenseLabels):
-        outputs = np.where(soft.labelled[:, None], soft.outputs, np.float32(0))
-        return outputs.astype(np.float64)
+def _known(soft: DenseLabels) -> Numbers:
+    """All outputs, of rows that have none zeros."""
+    if soft.labelled.all():
+        return soft.outputs
+    return np.where(soft.labelled[:, None], soft.outputs, np.float32(0))
+
+
+def _probabilities(logits: Numbers, contract: Contract) -> Numbers:
+    if contract.kind == "value":
+        return logits
+    if not contract.exclusive:
+        # as a tangent, which overflows nowhere
+        tangent = np.tanh(np.float32(0.5) * logits)
+        yes: Numbers = np.float32(0.5) * (np.float32(1) + tangent)
+        return yes
+    odds: Numbers = logits - logits.max(axis=1, keepdims=True)
+    np.exp(odds, out=odds)
+    odds /= odds.sum(axis=1, keepdims=True)
+    return odds
+
+
+def _spread(soft: TopKLabels, contract: Contract) -> Numbers:
+    """Probabilities of a set that keeps the largest logits: what they lack of 1 is spread over the
+    other classes."""
     index = np.where(soft.labelled[:, None], soft.index, 0)
     stored = np.where(soft.labelled[:, None], np.exp(soft.log_probs.astype(np.float64)), 0.0)
     others = max(1, contract.width - index.shape[1])
@@ -181,23 +201,47 @@ def _outputs(soft: SoftLabels, contract: Contract) -> Float64:
     return found
 
 
-def _names(values: Float64, classes: tuple[str, ...], unknown: Bool) -> pa.Array:
-    best = pa.array(values.argmax(axis=1), pa.int32(), mask=unknown)
-    return pa.DictionaryArray.from_arrays(best, pa.array(classes)).cast(pa.string())
+def _names(best: Int64, classes: tuple[str, ...], unknown: Bool) -> pa.Array:
+    """The names of classes, by number: they are written so, and no row's text is ever made."""
+    numbers = pa.array(best.astype(np.int32), mask=_mask(unknown))
+    return pa.DictionaryArray.from_arrays(numbers, pa.array(classes, pa.string()))
 
 
-def _values(values: Float64, unknown: Bool) -> pa.Array:
-    narrow = values.astype(np.float32)
+def _answered_by(others: Others, unread: Bool) -> pa.Array:
+    by = np.zeros(len(unread), np.int64)
+    by[others.place] = 1
+    nobody = unread.copy()
+    nobody[others.place] = others.by is None
+    names = ("student",) if others.by is None else ("student", others.by)
+    return _names(by, names, nobody)
+
+
+def _numbers(values: Numbers, unknown: Bool) -> pa.Array:
+    return pa.array(values.astype(np.float32, copy=False), mask=_mask(unknown))
+
+
+def _values(values: Numbers, unknown: Bool) -> pa.Array:
     if values.shape[1] == 1:
-        return pa.array(narrow[:, 0], mask=unknown)
+        return _numbers(values[:, 0], unknown)
     return _lists(values, unknown)
 
 
-def _lists(values: Float64, unknown: Bool) -> pa.Array:
-    flat = pa.array(values.astype(np.float32).ravel())
-    width = values.shape[1]
-    mask = pa.array(unknown)
-    return pa.FixedSizeListArray.from_arrays(flat, width, mask=mask).cast(pa.list_(pa.float32()))
+def _lists(values: Numbers, unknown: Bool) -> pa.Array:
+    rows, width = values.shape
+    ends = np.arange(rows + 1) * width
+    if unknown.any():
+        ends[1:] = np.cumsum(np.where(unknown, 0, width))
+        values = values[~unknown]
+    flat = values.astype(np.float32, copy=False).ravel()
+    # not by numpy, which would wrap around where they are too many
+    offsets = pa.array(ends, pa.int32())
+    mask = pa.array(unknown) if unknown.any() else None
+    return pa.ListArray.from_arrays(offsets, pa.array(flat), mask=mask)
+
+
+def _mask(unknown: Bool) -> Bool | None:
+    # without one, an array is taken over as it is
+    return unknown if unknown.any() else None
 
 
 def _name_lists(members: Bool, classes: tuple[str, ...], unknown: Bool) -> pa.Array:

@@ -1,26 +1,26 @@
 """Where a student is sure, chosen on labelled rows, and the addresses of the pool's other rows.
 
     labelled rows ► threshold (`thresholds`) ► one pass over the student's labels of the pool ►
-    files of addresses (`pools.formats.selection`) ► the selection's record ► the cascade's result
+    files of addresses (`pools.formats.selection`) ► a round of the selection ► the cascade's result
 
-The pass writes one file a fragment, or several where one would be too large, each under a key of
-its place and content by conditional put; so a killed one is gone on with, and memory holds some
-fragments. The record of the selection is put when all files are there, and the result last.
+Addresses are those that the selection lacks (`asked_rows`): rows that the teacher was asked about
+before, under another threshold or before the pool grew, are not bought twice. The round's record is
+put when all files are there, and the result last; so a killed pass is gone on with, and memory holds
+some fragments. Where no teacher is asked, rows are counted alone: who writes the answers finds them
+again by `sureness.unsure_rows`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
 
 from distill.core.cascades import CascadeResult, Threshold
-from distill.core.errors import LimitError, StorageError
+from distill.core.errors import LimitError
 from distill.core.failpoints import reach
 from distill.core.schema import seal
 from distill.engine.protocol import Engine
@@ -33,16 +33,23 @@ from distill.loader.sampler import Chunk
 from distill.plan.apply_steps import CascadeStep
 from distill.plan.cascades import RESULT, read_result
 from distill.pools.base_pool import base_pool
-from distill.pools.chosen import ROWS, ChosenRound, put_round
-from distill.pools.formats.selection import ADDRESSES, ENDING, BasePool, address_contents
+from distill.pools.chosen import ChosenRound, put_round, read_rounds
 from distill.pools.inventory import Fragment, Inventory
-from distill.stages.apply.sureness import BINS, Bool, Float64, Int64, bins_of, log_odds, softmax
+from distill.stages.apply.asked_rows import AddressBook, asked_rows, files_by_place
+from distill.stages.apply.sureness import (
+    BINS,
+    Bool,
+    Float64,
+    Int64,
+    bins_of,
+    log_odds,
+    softmax,
+    unsure_rows,
+)
 from distill.stages.apply.thresholds import UnprovenError, choose_sets, choose_threshold
 from distill.storage.open import open_storage
 
 log = logging.getLogger(__name__)
-
-_REASON = "not sure"
 
 
 @dataclass(frozen=True)
@@ -68,14 +75,20 @@ class Sent:
     """What one pass over some fragments found."""
 
     files: tuple[str, ...]
+    new: int
+    """Rows in these files."""
     rows: int
     """That are sent on."""
     unreadable: int
 
     def plus(self, other: Sent) -> Sent:
         """Return both."""
-        rows = self.rows + other.rows
-        return Sent(self.files + other.files, rows, self.unreadable + other.unreadable)
+        return Sent(
+            self.files + other.files,
+            self.new + other.new,
+            self.rows + other.rows,
+            self.unreadable + other.unreadable,
+        )
 
 
 def send_on(step: CascadeStep, engine: Engine) -> CascadeResult:
@@ -84,22 +97,10 @@ def send_on(step: CascadeStep, engine: Engine) -> CascadeResult:
     if step.found is not None:
         return step.found
     folder = open_storage(step.folder)
+    # of the selection, to which another threshold of the same cascade would add too
+    lease = open_storage(step.selection_folder)
     what = f"cascade.{step.name} over {step.pool.name}"
-    return make_once(folder, what, lambda: read_result(folder), lambda: _choose(step, engine))
-
-
-def sure_rows(logits: Float64, threshold: Threshold) -> Bool:
-    """Find the rows (B,) that a student answers itself."""
-    if threshold.by == "sets":
-        found: Bool = set_members(logits, threshold).sum(axis=1) == 1
-        return found
-    return bins_of(log_odds(logits)) >= threshold.bin
-
-
-def set_members(logits: Float64, threshold: Threshold) -> Bool:
-    """Find the classes (B, C) in each row's prediction set."""
-    members: Bool = softmax(logits) >= threshold.threshold
-    return members
+    return make_once(lease, what, lambda: read_result(folder), lambda: _choose(step, engine))
 
 
 def fragment_chunks(inventory: Inventory, fragment_rows: int) -> list[Chunk]:
@@ -121,9 +122,7 @@ def _choose(step: CascadeStep, engine: Engine) -> CascadeResult:
         threshold.answered,
         "have the truth in their set" if threshold.by == "sets" else "are right there",
     )
-    sent = _find_sent(step, threshold, engine)
-    reach("cascade.before_record")
-    _record_selection(step, threshold, sent)
+    sent = _record_sent(step, threshold, engine)
     result = CascadeResult(
         name=step.name,
         pool=step.pool.name,
@@ -221,15 +220,52 @@ class _Place:
 
     place: int
     fragment: Fragment
+    asked: tuple[str, ...]
+    """Keys of the files of its rows that the teacher was asked about."""
 
 
-def _find_sent(step: CascadeStep, threshold: Threshold, engine: Engine) -> Sent:
-    base = base_pool(step.pool)
+def _record_sent(step: CascadeStep, threshold: Threshold, engine: Engine) -> Sent:
+    """Find what is sent on, and let the selection have all of it."""
+    folder = open_storage(step.selection_folder)
+    while True:
+        rounds = read_rounds(folder)
+        sent = _find_sent(step, threshold, rounds, engine)
+        reach("cascade.before_record")
+        if not sent.new:
+            return sent
+        record = ChosenRound(
+            number=len(rounds),
+            asked=step.asked,
+            method={"kind": "cascade", "by": threshold.by, "threshold": threshold.threshold},
+            seed=0,
+            rows=sent.new,
+            files=sent.files,
+            pins=step.pins,
+            counts={
+                "pool": step.pool.inventory.rows,
+                "unreadable": sent.unreadable,
+                "duplicates": 0,
+            },
+        )
+        if put_round(folder, record).files == sent.files:
+            return sent
+        # another driver came first with other rows
+
+
+def _find_sent(
+    step: CascadeStep, threshold: Threshold, rounds: Sequence[ChosenRound], engine: Engine
+) -> Sent:
+    asked = files_by_place(rounds)
     fragments = step.pool.inventory.fragments(step.fragment_rows)
-    places = [_Place(place, each) for place, each in enumerate(fragments)]
+    places = [
+        _Place(place, each, tuple(asked.get(place, ()))) for place, each in enumerate(fragments)
+    ]
+    book = None
+    if step.table.label_set is not None:
+        book = AddressBook(step.selection_folder, len(rounds), base_pool(step.pool))
     return engine.fold(
         f"cascade {step.name}, rows of {step.pool.name} to send on",
-        partial(_write_addresses, step.labels, threshold, base, step.selection),
+        partial(_send_on, step.labels, threshold, book),
         places,
         Sent.plus,
         unit="rows",
@@ -237,57 +273,19 @@ def _find_sent(step: CascadeStep, threshold: Threshold, engine: Engine) -> Sent:
     )
 
 
-def _write_addresses(
-    labels: LabelSet, threshold: Threshold, base: BasePool, selection: str, place: _Place
+def _send_on(
+    labels: LabelSet, threshold: Threshold, book: AddressBook | None, place: _Place
 ) -> Sent:
     fragment = place.fragment
     chunk = Chunk(0, fragment.shard.number, fragment.start, fragment.rows)
     logits, labelled = _logits(labels, chunk)
-    sureness = log_odds(logits)
-    sent = np.flatnonzero(labelled & ~sure_rows(logits, threshold))
+    sent = unsure_rows(logits, labelled, threshold)
     unreadable = int((~labelled).sum())
-    if not len(sent):
-        return Sent((), 0, unreadable)
-    rows = open_storage(selection).folder(ROWS)
-    files: list[str] = []
-    for content in address_contents(base, _addresses(fragment, sent, sureness[sent])):
-        name = hashlib.sha256(content).hexdigest()[:12]
-        key = f"{place_prefix(place.place)}{len(files):03d}-{name}{ENDING}"
-        if not rows.put_if_absent(key, content):
-            raise StorageError(f"{rows.url(key)} holds something else. Move it away.")
-        reach("cascade.after_file")
-        files.append(key)
-    return Sent(tuple(files), len(sent), unreadable)
-
-
-def place_prefix(place: int) -> str:
-    """Return how the keys of one fragment's addresses begin."""
-    return f"000-{place:07d}-"
-
-
-def _addresses(fragment: Fragment, sent: Int64, sureness: Float64) -> pa.Table:
-    columns = [
-        pa.repeat(fragment.shard.key, len(sent)),
-        pa.array([bytes.fromhex(fragment.shard.id)] * len(sent), pa.binary(16)),
-        pa.array(fragment.start + sent),
-        pa.repeat(_REASON, len(sent)),
-        pa.array(sureness),
-    ]
-    return pa.table(columns, ADDRESSES)
-
-
-def _record_selection(step: CascadeStep, threshold: Threshold, sent: Sent) -> Sequence[str]:
-    """Let the selection exist, where it has any row."""
-    if not sent.rows:
-        return ()
-    record = ChosenRound(
-        number=0,
-        asked=step.asked,
-        method={"kind": "cascade", "by": threshold.by, "threshold": threshold.threshold},
-        seed=0,
-        rows=sent.rows,
-        files=sent.files,
-        pins=step.pins,
-        counts={"pool": step.pool.inventory.rows, "unreadable": sent.unreadable, "duplicates": 0},
-    )
-    return put_round(open_storage(step.selection), record).files
+    if book is None:  # nobody is asked
+        return Sent((), 0, len(sent), unreadable)
+    known = asked_rows(book.folder, place.asked)
+    new = sent[~np.isin(sent + fragment.start, known)]
+    files: tuple[str, ...] = ()
+    if len(new):
+        files = book.put(place.place, fragment, new, log_odds(logits[new]))
+    return Sent(files, len(new), len(sent), unreadable)

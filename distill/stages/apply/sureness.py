@@ -15,6 +15,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from distill.core.cascades import Threshold
+
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -56,3 +58,22 @@ def softmax(logits_BC: Float64) -> Float64:
     odds = np.exp(logits_BC - logits_BC.max(axis=1, keepdims=True))
     probabilities: Float64 = odds / odds.sum(axis=1, keepdims=True)
     return probabilities
+
+
+def sure_rows(logits: Float64, threshold: Threshold) -> Bool:
+    """Find the rows (B,) that a student answers itself."""
+    if threshold.by == "sets":
+        found: Bool = set_members(logits, threshold).sum(axis=1) == 1
+        return found
+    return bins_of(log_odds(logits)) >= threshold.bin
+
+
+def unsure_rows(logits: Float64, labelled: Bool, threshold: Threshold) -> Int64:
+    """Return the numbers of the rows that are sent on, of (B, C) logits and which rows have any."""
+    return np.flatnonzero(labelled & ~sure_rows(logits, threshold))
+
+
+def set_members(logits: Float64, threshold: Threshold) -> Bool:
+    """Find the classes (B, C) in each row's prediction set."""
+    members: Bool = softmax(logits) >= threshold.threshold
+    return members

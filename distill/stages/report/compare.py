@@ -1,7 +1,8 @@
 """Evaluations of several data sets made one study: methods by data sets, who beats whom, ranks.
 
 A method is the same on two data sets where it has the same name there; seeds are taken together.
-Students compete; label sets stand beside them. What is ranked is who was judged on every data set.
+Students compete; label sets stand beside them, and students that are named so, such as one that
+learned the truth. What is ranked is who was judged on every data set.
 
 Two methods meet on the same rows of a data set and, where both have them, in the same seeds. The
 interval of their difference has two parts, added as squares: the draw of the test rows (of accuracy
@@ -14,8 +15,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -29,6 +30,7 @@ from distill.core.study import LOSS, TIE, WIN, DataSet, Meeting, Study, StudyMet
 from distill.stages.report.figures import figure_of, seed_reach
 
 _LEAST = 2
+_BESIDE = "beside"
 Pair = tuple[MethodResult, MethodResult]
 
 
@@ -40,10 +42,13 @@ class Judged:
     uri: str
 
 
-def make_study(results: Sequence[Judged], measure: str | None = None) -> Study:
-    """Return the study of some evaluations, by one measure, or of each by its own main one. Raises
-    JobError for fewer than two, for one that is named twice, and for a measure that one of them
-    does not have."""
+def make_study(
+    results: Sequence[Judged], measure: str | None = None, beside: Collection[str] = ()
+) -> Study:
+    """Return the study of some evaluations, by one measure, or of each by its own main one. Students
+    `beside` are shown and do not compete. Raises JobError for fewer than two results, for one that
+    is named twice, for a measure that one of them does not have, and for a student that none has.
+    """
     if len(results) < _LEAST:
         raise JobError("A comparison needs two results at least. Name more of them.")
     uris = [judged.uri for judged in results]
@@ -56,14 +61,17 @@ def make_study(results: Sequence[Judged], measure: str | None = None) -> Study:
         for judged, name in zip(results, _names(results), strict=True)
     ]
     names = _method_names(sides)
-    competing = [name for name in names if all(side.student(name) for side in sides)]
+    _require_students(sides, names, beside)
+    judged_on_all = [name for name in names if all(side.student(name) for side in sides)]
+    competing = [name for name in judged_on_all if name not in beside]
     ranked = ranks(_scores(sides, competing)) if len(competing) >= _LEAST else None
     methods = []
     for name in names:
         column = None
         if ranked is not None and name in competing:
             column = tuple(ranked[:, competing.index(name)].tolist())
-        methods.append(_method(sides, name, column))
+        method = _method(sides, name, column)
+        methods.append(replace(method, role=_BESIDE) if name in beside else method)
     meetings = [
         side.meeting(first, second)
         for first, second in combinations(competing, 2)
@@ -105,6 +113,13 @@ def _method_names(sides: Sequence[_Side]) -> list[str]:
     label_sets = [group.name for group in groups if group.role != "student"]
     students = [group.name for group in groups if group.role == "student"]
     return list(dict.fromkeys([*label_sets, *students]))
+
+
+def _require_students(sides: Sequence[_Side], names: Sequence[str], beside: Iterable[str]) -> None:
+    students = [name for name in names if any(side.student(name) for side in sides)]
+    unknown = [name for name in beside if name not in students]
+    if unknown:
+        raise JobError(f"No result has a student {unknown[0]!r}. There is: {', '.join(students)}.")
 
 
 def _method(sides: Sequence[_Side], name: str, ranked: tuple[float, ...] | None) -> StudyMethod:

@@ -77,7 +77,7 @@ def _draw_panels(study: Study) -> Chart | None:
     _name_lines(flat[0], methods)
     title = "Each data set"
     svg = as_svg(figure, title=title, description="The figures of the table above, as dots.")
-    caption = "Bars: intervals, of the draw of test rows and of seeds. Grey: label sets."
+    caption = "Bars: intervals, of the draw of test rows and of seeds. Grey: who does not compete."
     left_out = len(study.methods) - len(methods)
     if left_out or len(panels) < len(study.data_sets):
         caption += f" {left_out} methods and {len(study.data_sets) - len(panels)} data sets more."

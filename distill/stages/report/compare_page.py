@@ -41,9 +41,19 @@ class StudyPage:
         test = study.test
         if test is None:
             return f"{len(study.methods)} methods on {count} data sets."
-        best = self._by_rank[0]
+        best = self._by_rank[0].name
         rank = min(test.average_ranks)
-        return f"{best.name} ranks best over {count} data sets: {rank:.2f} on average."
+        if not self._is_beyond_chance:
+            return (
+                f"Over {count} data sets the ranks tell no method from another; {best} has the best,"
+                f" {rank:.2f} on average."
+            )
+        return f"{best} ranks best over {count} data sets: {rank:.2f} on average."
+
+    @property
+    def _is_beyond_chance(self) -> bool:
+        test = self.study.test
+        return test is not None and test.p_value <= 1 - self.study.level
 
     @property
     def lead(self) -> str:
@@ -51,11 +61,9 @@ class StudyPage:
         test = self.study.test
         if test is None:
             return "Fewer than two students were judged on every data set, so none are ranked."
-        verdict = (
-            "differ by more than chance"
-            if test.p_value <= 1 - self.study.level
-            else ("differ by no more than chance may do")
-        )
+        verdict = "differ by no more than chance may do"
+        if self._is_beyond_chance:
+            verdict = "differ by more than chance"
         methods = len(test.average_ranks)
         text = f"The ranks of {methods} methods {verdict} (Friedman’s test, p = {p_text(test.p_value)})."
         apart = self._apart_from_best
@@ -114,7 +122,7 @@ class StudyPage:
 
     @cached_property
     def lines(self) -> list[StudyLine]:
-        """The table: label sets, then students by rank."""
+        """The table: who does not compete, then students by rank."""
         study = self.study
         ranked = self._by_rank if study.test is not None else []
         others = [method for method in study.methods if method not in ranked]
@@ -171,8 +179,8 @@ class StudyPage:
             "Two methods meet on the same rows and in the same seeds of a data set. One wins where"
             f" the {level} interval of their difference leaves out 0; each such interval stands"
             " for itself.",
-            "Ranks are over students that were judged on every data set; label sets stand beside"
-            " them. The test is Friedman’s, and the critical difference of ranks is that of"
+            "Ranks are over students that were judged on every data set; label sets, and what is"
+            " marked so, stand beside them. The test is Friedman’s, and the critical difference of ranks is that of"
             " Nemenyi’s (Demšar 2006), by 20,000 drawn orders instead of tables, which hold for"
             " many data sets alone.",
             "The interval over data sets is not that of other data sets: these were not drawn from"

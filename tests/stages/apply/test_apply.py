@@ -216,6 +216,123 @@ def test_a_pool_that_grew_is_labelled_where_it_grew(applying):
     assert "11 fragments (2 labelled now)" in lines[0]
 
 
+def bought(job):
+    """How many rows the teacher was asked about, over all selections of what is sent on."""
+    commits = (job.folder / "runs/labels/teacher/v1").glob("select.*/commits/*")
+    return sum(json.loads(each.read_text("utf-8"))["body"]["rows"] for each in commits)
+
+
+def sent_to_teacher(uri):
+    """Where the rows that the teacher answered lie, and its classes of them."""
+    rows = table_of(uri).to_pylist()
+    return {
+        (row["shard"], row["row"]): row["class"]
+        for row in rows
+        if row["answered_by"] == "labels.teacher"
+    }
+
+
+def test_a_teacher_is_asked_twice_about_a_row_that_was_sent_on_before_the_pool_grew(applying):
+    job = applying(cascade())
+    before = sent_to_teacher(applied(job, "sure").uri)
+    write_rows_of(job.folder / "more", [70], seed=9)
+    (job.folder / "more/part-00000.parquet").rename(job.folder / "rows/part-00009.parquet")
+    lines = []
+    after = sent_to_teacher(applied(load_job(job.path), "sure", say=lines.append).uri)
+    assert before.keys() & after.keys()
+    assert any(shard == "part-00009.parquet" for shard, _ in after)
+    assert bought(job) == len(before.keys() | after.keys())
+    rows, _ = logits_of(job)
+    kinds = iter(rows["kind"].to_pylist())
+    due = {
+        (file.name, number): next(kinds)
+        for file in sorted((job.folder / "rows").iterdir())
+        for number in range(pq.read_metadata(file).num_rows)
+    }
+    assert after == {place: due[place] for place in after}
+
+
+def test_a_teacher_is_asked_twice_about_a_row_that_another_threshold_sent_on(applying):
+    job = applying(cascade(at_least=0.8))
+    few = sent_to_teacher(applied(job, "sure").uri)
+    (folder,) = (job.folder / "runs/labels/teacher/v1").glob("select.*")
+    job = load_job(write_job(job.folder, TABLES + cascade(at_least=0.9)))
+    many = sent_to_teacher(applied(job, "sure").uri)
+    assert few.keys() < many.keys()
+    assert bought(job) == len(many)
+    # what was chosen first is whole as it was
+    job = load_job(write_job(job.folder, TABLES + cascade(at_least=0.8)))
+    assert sent_to_teacher(applied(job, "sure").uri) == few
+    assert bought(job) == len(many)
+    assert [folder] == list((job.folder / "runs/labels/teacher/v1").glob("select.*"))
+
+
+def test_a_file_that_changed_is_answered_as_it_was(applying):
+    relabel = TABLES.replace('path = "rows"', 'path = "rows"\n    on_change = "relabel"')
+    job = applying()
+    job = load_job(write_job(job.folder, relabel + cascade()))
+    applied(job, "sure")
+    write_rows_of(job.folder / "other", [120], seed=8)
+    (job.folder / "other/part-00000.parquet").rename(job.folder / "rows/part-00001.parquet")
+    found = table_of(applied(load_job(job.path), "sure").uri)
+    assert len(found) == 150 + 120 + 200
+    assert found["class"].null_count == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ('[evaluate]\non = "people"\n', "judges by pools.people, which has the same rows"),
+        ("", "people were shown the doubtful rows first"),
+    ],
+)
+def test_nobody_is_told_of_labelled_rows_that_promise_less_than_they_seem_to(
+    applying, more, message, caplog
+):
+    corrected = """
+    [pools.looked_at]
+    path = "looked_at"
+    corrects = "pools.rows"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    """
+    job = applying()
+    tables = TABLES + more + cascade()
+    if not more:
+        (job.folder / "looked_at").mkdir()
+        rows = pq.read_table(job.folder / "rows/part-00000.parquet")
+        said = pa.table({"shard": ["part-00000.parquet"] * 150, "row": range(150)})
+        said = said.append_column("kind", rows["kind"])
+        pq.write_table(said, job.folder / "looked_at/part.parquet")
+        tables = TABLES + corrected + cascade().replace("people", "looked_at")
+    applied(load_job(write_job(job.folder, tables)), "sure")
+    assert message in caplog.text
+    assert "cascade.sure.on = " in caplog.text
+
+
+def test_a_reader_meets_types_that_spark_does_not_read(applying):
+    """Of plain types, whose encodings Spark's own reader has had since 2.0: no nanoseconds, no int96,
+    no dictionary but of text, no list but of numbers or text, names that differ by more than case."""
+    uri = applied(applying(cascade(by="sets")), "sure").uri
+    for file in Path(uri).glob("*.parquet"):
+        metadata = pq.read_metadata(file)
+        assert metadata.metadata is None
+        names = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
+        assert len({name.lower() for name in names}) == len(names)
+        for number in range(metadata.num_columns):
+            column = metadata.schema.column(number)
+            logical = column.logical_type.type
+            assert (column.physical_type, logical) in {
+                ("BYTE_ARRAY", "STRING"),
+                ("INT64", "NONE"),
+                ("FLOAT", "NONE"),
+                ("BOOLEAN", "NONE"),
+            }
+            assert column.max_repetition_level == ("list" in column.path)
+            encodings = set(metadata.row_group(0).column(number).encodings)
+            assert encodings <= {"PLAIN", "RLE", "RLE_DICTIONARY", "PLAIN_DICTIONARY"}
+
+
 def test_a_row_that_cannot_be_read_keeps_its_place(applying):
     job = applying("[apply.small]\nmax_rejected_fraction = 0.1\n" + cascade())
     write_rows_of(job.folder / "more", [70], seed=9)

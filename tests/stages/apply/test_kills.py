@@ -11,7 +11,7 @@ import pytest
 
 from distill.labels import commit
 from distill.run import apply_student
-from distill.stages.apply import send_on, write_rows
+from distill.stages.apply import asked_rows, send_on, write_rows
 from tests.command import distill, kill_session, start
 from tests.stages.apply.conftest import CASCADE
 from tests.waiting import wait_until
@@ -47,7 +47,7 @@ def kill_at(monkeypatch):
             if len(arrivals) == arrival:
                 raise Killed
 
-        for module in (commit, send_on, write_rows):
+        for module in (commit, asked_rows, send_on, write_rows):
             monkeypatch.setattr(module, "reach", reach)
 
     return set_point

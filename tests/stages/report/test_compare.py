@@ -76,6 +76,23 @@ def test_methods_that_one_data_set_lacks_are_shown_and_not_ranked():
     assert [line.cells[1].text for line in StudyPage(study).lines if line.method is three] == ["–"]
 
 
+def test_a_student_that_learned_the_truth_wins_a_study_that_it_only_bounds():
+    made = five_data_sets()
+    study = make_study(made, beside=["combined"])
+    assert [method.name for method in study.ranked] == ["labels_only", "distilled"]
+    combined = next(method for method in study.methods if method.name == "combined")
+    assert (combined.role, combined.ranks) == ("beside", None)
+    assert {"combined"}.isdisjoint({each.first for each in study.meetings})
+    page = StudyPage(study)
+    line = next(line for line in page.lines if line.method is combined)
+    assert not any(cell.best for cell in line.cells)
+    assert page.headline.startswith(
+        "Over 5 data sets the ranks tell no method from another; distil"
+    )
+    with pytest.raises(JobError, match=r"No result has a student 'large'\. There is: labels_only"):
+        make_study(made, beside=["large"])
+
+
 def test_old_evaluations_without_pairs_are_held_by_their_own_intervals():
     made = [judged_data_set(name, {"one": 0.80, "two": 0.90}) for name in ("a", "b")]
     old = [replace(each, evaluation=replace(each.evaluation, pairs=None)) for each in made]
