@@ -1,6 +1,7 @@
 """A fit with `teachers`: its pool split among them, their trainings, and all of them as one model.
 
-    fits/<name>/<digest>/parts/<file>.selection, parts.json     whose rows are which, as a selection
+    fits/<name>/<digest>/parts/<file>.selection, parts.json     whose rows are which, as a selection,
+    fits/<name>/<digest>/inventories/…                          and the list of its files
     fits/<name>/<digest>/teachers/<number>/…                    each teacher, trained as any fit is
     fits/<name>/<digest>/{weights, done.json}                   all of them, stacked
 
@@ -125,9 +126,8 @@ def _parts(workspace: Workspace, name: str) -> Iterator[Inventory]:
             f" {tables.path} {name}`."
         )
     pool = workspace.pool(workspace.tables.fit[name].on)
-    whole = _inventory(workspace.root, folder, found, pool)
-    column = whole.table["key"]
-    keys = column.to_pylist()
+    whole = _inventory(folder, found, pool)
+    keys = whole.table["key"].to_pylist()
     number_of = {key: number for number, key in enumerate(keys)}
     for files in found.files:
         numbers = [number_of[key] for key in files]
@@ -136,12 +136,12 @@ def _parts(workspace: Workspace, name: str) -> Iterator[Inventory]:
         yield replace(own, digest=own.content)
 
 
-def _inventory(root: Storage, folder: Storage, parts: PoolParts, pool: OpenPool) -> Inventory:
+def _inventory(folder: Storage, parts: PoolParts, pool: OpenPool) -> Inventory:
     digest = folder.uri.rsplit("/", 1)[1]
     only = {key for files in parts.files for key in files}
     name = f"parts.{digest}"
     spec = pool.spec.model_copy(update={"format": "selection"})
-    inventory = take_inventory(root, name, folder.folder(PARTS), spec=spec, only=only)
-    rules = pool.spec.rules
-    inventory = inventory.masked(rules)
+    # beside the parts: who deletes the fit deletes both, and it is split anew
+    inventory = take_inventory(folder, name, folder.folder(PARTS), spec=spec, only=only)
+    inventory = inventory.masked(pool.spec.rules)
     return replace(inventory, format=of_pool_at(pool.inventory.uri, inventory.format))

@@ -2,7 +2,7 @@
 trained privately (DP-SGD). `.venv/bin/python -m tests.benchmarks.private_study`
 
     digits    scikit-learn's 8 × 8 digits: 1,100 private rows, 400 that are asked about, 297 judge
-    fashion   Fashion-MNIST (jobs/fashion_pools.py): 50,000, 9,000 and the 10,000 test images
+    fashion   Fashion-MNIST (jobs/fashion_pools.py): 50,000, 3,000 and the 10,000 test images
 
 For each seed the rows are drawn anew. Teachers and students are linear. δ is below one over the
 private rows. Each ε starts from teachers that nobody has asked. Beside them: a student of one
@@ -38,7 +38,9 @@ from tests.benchmarks.tables import markdown, options, show
 FASHION = Path(__file__).parents[2] / "jobs" / "fashion_pools.py"
 SIGMAS = {20: 5.0, 50: 10.0, 250: 40.0}
 """By teachers: large enough for some dozens of answers at ε = 5, small beside a majority."""
-ROWS = {"digits": (1_100, 400), "fashion": (50_000, 9_000)}
+ROWS = {"digits": (1_100, 400), "fashion": (50_000, 3_000)}
+BATCHES = {"digits": (16, 64, 64), "fashion": (64, 64, 512)}
+"""Rows a step of teachers and students of votes, of other students, of private training."""
 DELTAS = {"digits": 1e-4, "fashion": 1e-5}
 _HEAD = """
 root = "{root}"
@@ -83,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--teachers", type=int, nargs="+", default=[20, 50])
     parser.add_argument("--epsilons", type=float, nargs="+", default=[2.0, 5.0, 10.0, 20.0])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=40)
     told = parser.parse_args(arguments)
     if told.quick:
@@ -90,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = Path(tempfile.mkdtemp(prefix="private-study-", dir=told.folder))
     runs = []
     try:
-        for seed in range(told.seeds):
+        for seed in range(told.first_seed, told.first_seed + told.seeds):
             runs += _Seed(work / f"seed{seed}", told, seed).runs()
             # after each seed, since all of them take long
             show(told, f"What privacy costs: {told.data}", _tables(runs), runs)
@@ -106,6 +109,7 @@ class _Seed:
         self.told = told
         self.seed = seed
         self.delta = DELTAS[told.data]
+        self.few, self.many, self.sampled = BATCHES[told.data]
         self.classes, self.truth, self.scale = _write_pools(work / "pools", told.data, seed)
 
     def runs(self) -> list[dict[str, Any]]:
@@ -113,7 +117,7 @@ class _Seed:
         rows = self._run("plain", self._plain(), "no promise")
         for epsilon in self.told.epsilons:
             more = f", private = {{ epsilon = {epsilon}, delta = {self.delta} }}"
-            text = self._student("dp_sgd", "pools.private", self._training(more))
+            text = self._student("dp_sgd", "pools.private", self._training(self.sampled, more))
             rows += self._run(f"dp{epsilon:g}", text, "DP-SGD", epsilon=epsilon)
         for teachers in self.told.teachers:
             rows += self._pate(teachers)
@@ -121,7 +125,7 @@ class _Seed:
 
     def _pate(self, teachers: int) -> list[dict[str, Any]]:
         fit = f'[fit.voters]\non = "private"\n{_MODEL}\nteachers = {{ count = {teachers} }}\n'
-        fit += self._training(batch=16)
+        fit += self._training(self.few)
         fitted = self._job(f"fit{teachers}", fit)
         fit_labelers(fitted, engine="local")
         rows = []
@@ -131,14 +135,14 @@ class _Seed:
             shutil.copytree(self.work / f"root-fit{teachers}", self.work / f"root-{name}")
             sigma = SIGMAS.get(teachers, teachers / 5)
             votes = _VOTES.format(sigma=sigma, epsilon=epsilon, delta=self.delta)
-            text = fit + votes + self._student("pate", "labels.votes", self._training(batch=16))
+            text = fit + votes + self._student("pate", "labels.votes", self._training(self.few))
             rows += self._run(name, text, f"PATE, {teachers} teachers", epsilon=epsilon)
         return rows
 
     def _plain(self) -> str:
-        text = _PLAIN.format(model=_MODEL, training=self._training())
-        text += self._student("of_labels", "labels.plain", self._training())
-        return text + self._student("of_rows", "pools.private", self._training())
+        text = _PLAIN.format(model=_MODEL, training=self._training(self.many))
+        text += self._student("of_labels", "labels.plain", self._training(self.many))
+        return text + self._student("of_rows", "pools.private", self._training(self.many))
 
     def _student(self, name: str, learns: str, training: str) -> str:
         on = 'on = ["public"]\n' if learns.startswith("labels") else ""
@@ -147,7 +151,7 @@ class _Seed:
         )
         return f"[students.{name}]\n{on}{_MODEL}\n{training}\n{term}\n"
 
-    def _training(self, more: str = "", batch: int = 64) -> str:
+    def _training(self, batch: int, more: str = "") -> str:
         return _TRAINING.format(epochs=self.told.epochs, batch=batch, more=more) + "\n"
 
     def _job(self, name: str, text: str) -> Job:

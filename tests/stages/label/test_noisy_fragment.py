@@ -196,7 +196,8 @@ def test_a_second_label_set_has_a_budget_of_its_own(folder):
 def add_label_set(folder: Path) -> None:
     """Another one of the same teachers, with the same budget."""
     text = (folder / "job.toml").read_text("utf-8")
-    text += text[text.index("[labels.votes]") :].replace("votes", "more")
+    more = text[text.index("[labels.votes]") :].replace("votes", "more")
+    text += more.replace("scale = 1.5", "scale = 1.4")
     (folder / "job.toml").write_text(text, "utf-8")
 
 
