@@ -6,18 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distill.cli.options import (
-    Format,
-    JobFile,
-    Local,
-    PartOption,
-    Ray,
-    Root,
-    Verbose,
-    load,
-    part_of,
-)
-from distill.cli.process import LogFormat, process_edge
+from distill.cli.options import JobFile, PartOption, Work, part_of, working
 from distill.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -27,6 +16,7 @@ commands = typer.Typer()
 
 
 @commands.command()
+@working
 def apply(
     job: JobFile,
     student: Annotated[
@@ -43,15 +33,11 @@ def apply(
         bool,
         typer.Option("--verify", help="Read all that was written again; exit 1 where it is wrong."),
     ] = False,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
+    work: Work,
 ) -> None:
     """A student, or a cascade, over a whole pool, exactly once, as Parquet."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+    with work.begin() as process:
+        loaded = work.load(job)
         from distill.run import apply_student
 
         mine = part_of(part)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from distill.cli.options import Format, JobFile, Local, Ray, Root, Verbose, load
-from distill.cli.process import LogFormat, process_edge
+from distill.cli.options import JobFile, Work, working
 from distill.cli.terminal import print_table, say
 from distill.core.errors import LimitError
 
@@ -20,18 +19,11 @@ _HEADS = ["", "attack", "AUC", "95%", "found at 1% false", "at 0.1%"]
 
 
 @commands.command()
-def audit(
-    job: JobFile,
-    *,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
-) -> None:
+@working
+def audit(job: JobFile, *, work: Work) -> None:
     """How well the rows that taught can be told from others, by attacks and by canaries."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+    with work.begin() as process:
+        loaded = work.load(job)
         from distill.core.judgement import gate_sentences
         from distill.core.privacy import NO_STATEMENT
         from distill.run import audit_models

@@ -1,13 +1,21 @@
-"""The options that commands share."""
+"""The options that commands share.
+
+A command that works on a job takes those of work as one `Work`, and is `working`.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.process import LogFormat
+from distill.cli.process import LogFormat, Process, process_edge
 
 if TYPE_CHECKING:
     from distill.job.job import Job
@@ -67,6 +75,45 @@ PartOption = Annotated[
         ),
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a command works, as its person says."""
+
+    root: Root = None
+    ray: Ray = None
+    local: Local = False
+    verbose: Verbose = False
+    log_format: Format = LogFormat.text
+
+    def begin(self) -> AbstractContextManager[Process]:
+        """Give what is around the command's body (`process_edge`)."""
+        return process_edge(
+            self.ray, local=self.local, verbose=self.verbose, log_format=self.log_format
+        )
+
+    def load(self, file: Path) -> Job:
+        """Read the job that the command is given. Raises JobError."""
+        return load(file, self.root)
+
+
+def working(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, after its own options, those of `Work`, which it takes as `work`."""
+    # typer reads options off a function's signature
+    own = inspect.signature(command, eval_str=True)
+    mine = [each for name, each in own.parameters.items() if name != "work"]
+    shared = inspect.signature(Work, eval_str=True).parameters.values()
+    named = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in shared]
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        how = {each.name: given.pop(each.name) for each in named}
+        command(**given, work=Work(**how))
+
+    signature = own.replace(parameters=[*mine, *named])
+    with_options.__signature__ = signature  # type: ignore[attr-defined]
+    return with_options
 
 
 def load(file: Path, root: str | None) -> Job:

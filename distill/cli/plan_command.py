@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distill.cli.options import Format, JobFile, Local, Ray, Root, Verbose, load
-from distill.cli.process import LogFormat, process_edge
+from distill.cli.options import JobFile, Work, working
 from distill.cli.terminal import console, print_table, say
 from distill.core.amounts import UNKNOWN, amount, duration, money, size
 
@@ -25,6 +24,7 @@ _NO_PRICES = (
 
 
 @commands.command()
+@working
 def plan(
     file: JobFile,
     *,
@@ -42,17 +42,13 @@ def plan(
     as_json: Annotated[
         bool, typer.Option("--json", help="The same as JSON, alone on standard output.")
     ] = False,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
+    work: Work,
 ) -> None:
     """What is left and what it will take, as ranges: hours, GPU-hours, money, bytes, requests."""
     # what is for people goes beside the JSON
     console.stderr = as_json
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(file, root)
+    with work.begin() as process:
+        loaded = work.load(file)
         from distill.cli.cascades import print_cascades
         from distill.run import plan_cascades, plan_costs
 

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from distill.cli.options import Format, JobFile, Local, Ray, Root, Verbose, load
-from distill.cli.process import LogFormat, process_edge
+from distill.cli.options import JobFile, Work, working
 from distill.cli.terminal import say
 
 commands = typer.Typer()
 
 
 @commands.command()
-def review(
-    job: JobFile,
-    *,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
-) -> None:
+@working
+def review(job: JobFile, *, work: Work) -> None:
     """Write rows that people should see, with reasons; what they say comes back as a pool."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+    with work.begin() as process:
+        loaded = work.load(job)
         from distill.run.review import review_pool
 
         reviewed = review_pool(loaded, engine=process.engine)

@@ -11,21 +11,7 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.options import (
-    DespiteGate,
-    Format,
-    JobFile,
-    Local,
-    Name,
-    Onnx,
-    PartOption,
-    Ray,
-    Root,
-    Verbose,
-    load,
-    part_of,
-)
-from distill.cli.process import LogFormat, process_edge
+from distill.cli.options import DespiteGate, JobFile, Name, Onnx, PartOption, Work, part_of, working
 from distill.cli.terminal import print_comparison, refuse_by_gate, say
 from distill.core.errors import JobError, LimitError
 
@@ -33,19 +19,11 @@ commands = typer.Typer()
 
 
 @commands.command()
-def run(
-    file: JobFile,
-    part: PartOption = None,
-    *,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
-) -> None:
+@working
+def run(file: JobFile, part: PartOption = None, *, work: Work) -> None:
     """All stages, in order, doing only what is unfinished."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(file, root)
+    with work.begin() as process:
+        loaded = work.load(file)
         from distill.run import run_job
 
         finished = run_job(loaded, say, engine=process.engine, part=part_of(part))
@@ -60,19 +38,11 @@ def run(
 
 
 @commands.command()
-def fit(
-    file: JobFile,
-    name: Name = None,
-    *,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
-) -> None:
+@working
+def fit(file: JobFile, name: Name = None, *, work: Work) -> None:
     """Train labelers before they label."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(file, root)
+    with work.begin() as process:
+        loaded = work.load(file)
         from distill.run import fit_labelers, trained_line
 
         names = [name] if name else None
@@ -81,19 +51,11 @@ def fit(
 
 
 @commands.command()
-def structure(
-    file: JobFile,
-    name: Name = None,
-    *,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
-) -> None:
+@working
+def structure(file: JobFile, name: Name = None, *, work: Work) -> None:
     """Find structures in rows without labels: components, clusters, maps."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(file, root)
+    with work.begin() as process:
+        loaded = work.load(file)
         from distill.run import fit_structures, trained_line
 
         for fitted in fit_structures(loaded, name, engine=process.engine):
@@ -101,19 +63,11 @@ def structure(
 
 
 @commands.command()
-def select(
-    file: JobFile,
-    name: Name = None,
-    *,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
-) -> None:
+@working
+def select(file: JobFile, name: Name = None, *, work: Work) -> None:
     """Choose which rows of a pool are labelled."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(file, root)
+    with work.begin() as process:
+        loaded = work.load(file)
         from distill.run import select_pool_rows, selection_line
 
         for selected in select_pool_rows(loaded, name, engine=process.engine):
@@ -121,6 +75,7 @@ def select(
 
 
 @commands.command()
+@working
 def label(
     file: JobFile,
     name: Name = None,
@@ -132,15 +87,11 @@ def label(
         ),
     ] = False,
     part: PartOption = None,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
+    work: Work,
 ) -> None:
     """Write label sets over their pools, exactly once."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(file, root)
+    with work.begin() as process:
+        loaded = work.load(file)
         from distill.run import label_pools, labels_line
 
         mine = part_of(part)
@@ -150,19 +101,11 @@ def label(
 
 
 @commands.command()
-def train(
-    file: JobFile,
-    name: Name = None,
-    *,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
-) -> None:
+@working
+def train(file: JobFile, name: Name = None, *, work: Work) -> None:
     """Teach students from stored labels."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(file, root)
+    with work.begin() as process:
+        loaded = work.load(file)
         from distill.run import train_students, trained_line
 
         names = [name] if name else None
@@ -171,18 +114,11 @@ def train(
 
 
 @commands.command()
-def evaluate(
-    file: JobFile,
-    *,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
-) -> None:
+@working
+def evaluate(file: JobFile, *, work: Work) -> None:
     """Judge students against teacher, truth and each other."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(file, root)
+    with work.begin() as process:
+        loaded = work.load(file)
         from distill.run import evaluate_students
 
         evaluation = evaluate_students(loaded, engine=process.engine)
@@ -191,6 +127,7 @@ def evaluate(
 
 
 @commands.command()
+@working
 def report(
     files: Annotated[
         list[str], typer.Argument(metavar="JOB", help="A job file; with --compare several results.")
@@ -203,42 +140,35 @@ def report(
     out: Annotated[
         str, typer.Option(metavar="FOLDER", help="Where the page of --compare goes.")
     ] = "comparison",
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
+    work: Work,
 ) -> None:
     """Write the evaluation as one HTML file."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+    with work.begin() as process:
         if compare:
             from distill.cli.compare_command import show_study
             from distill.run.compare import compare_results
 
             show_study(compare_results(files), out)
             return
-        loaded = load(_only(files), root)
+        loaded = work.load(_only(files))
         from distill.run import write_report
 
         say(f"Report: {write_report(loaded, engine=process.engine)}")
 
 
 @commands.command()
+@working
 def export(
     file: JobFile,
     name: Name = None,
     *,
     onnx: Onnx = False,
     despite_gate: DespiteGate = False,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
-    log_format: Format = LogFormat.text,
+    work: Work,
 ) -> None:
     """Students as files that need nothing of distill's: safetensors, a Python file, a model card."""
-    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(file, root)
+    with work.begin() as process:
+        loaded = work.load(file)
         from distill.run import export_students
 
         names = [name] if name else None

@@ -25,6 +25,7 @@ from distill.engine.grouping import fixed_groups, fold_group
 from distill.engine.memory import machine_memory
 from distill.engine.protocol import (
     Config,
+    Engine,
     Item,
     Make,
     Plain,
@@ -53,6 +54,10 @@ _NUMPY_ERRORS: Mapping[str, Any] = {
 
 class LocalEngine:
     """An `Engine` whose one worker is the caller."""
+
+    def for_short_work(self) -> Engine:
+        """Return this one."""
+        return self
 
     def map(
         self,

@@ -132,6 +132,10 @@ Make = Callable[[Config, str, Stream], Callable[[Plain], Plain]]
 class Engine(Protocol):
     """Carries work out."""
 
+    def for_short_work(self) -> Engine:
+        """Return the engine for work that takes one core some seconds and runs no code of the
+        user's: one that starts no workers, since they take longer to start."""
+
     def map(
         self,
         make: Make[Config],

@@ -20,6 +20,7 @@ from distill.labels.lease import make_once
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
 from distill.models.record import ModelRecord, Trained, read_trained, weights_bytes, write_record
+from distill.plan.short import fit_is_short
 from distill.plan.steps import FitInputs, FitStep
 from distill.pools.features import as_matrix
 from distill.spec.outputs import Outputs
@@ -65,6 +66,8 @@ def _fit(step: FitStep, folder: Storage, engine: Engine) -> Trained:
     attributes = class_attributes(inputs.descriptions, inputs.encoder)
     seen = np.array([inputs.classes.index(each) for each in inputs.seen])
     fit = EszslFit(inputs.model, attributes, seen)
+    if fit_is_short(inputs):
+        engine = engine.for_short_work()
     fitted = _fit_rows(step.name, fit, inputs, engine)
     content = weights_bytes(fitted.weights)
     record = ModelRecord(

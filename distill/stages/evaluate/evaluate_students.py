@@ -17,6 +17,7 @@ from distill.labelers.versions import library_versions
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.loader.sampler import Chunk
 from distill.plan.candidates import Candidate
+from distill.plan.short import evaluation_is_short
 from distill.plan.steps import EvaluateStep
 from distill.spec.outputs import Outputs
 from distill.stages.evaluate.comparisons import compare, paired_keys, pairs_result
@@ -45,6 +46,8 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
     # evaluation is found again without starting Ray
     stored = folder.read_or_none(EVALUATION_KEY)
     if stored is None:
+        if evaluation_is_short(step):
+            engine = engine.for_short_work()
         evaluation = _evaluate(step, engine)
         plain = evaluation.to_plain()
         sealed = seal(plain)

@@ -15,6 +15,7 @@ from distill.labels.lease import hold_lease
 from distill.models.record import ModelRecord, Trained, read_record
 from distill.plan.costs.limits import Allowance
 from distill.plan.needs import training_needs
+from distill.plan.short import rows_seen, trainings_are_short
 from distill.plan.steps import TrainStep
 from distill.plan.training import TrainingPlan
 from distill.storage.open import open_storage
@@ -83,13 +84,15 @@ def _train_together(
         plans = [plan for plan in planned if _stored(plan) is None]
         if not plans:
             return []
+        if trainings_are_short(plans):
+            engine = engine.for_short_work()
         first = plans[0]
         title = f"train {first.name}" if len(plans) == 1 else f"train {len(plans)} networks"
         # hundreds of teachers ask for the same
         asked = [training_needs(plan.key, plan.plan, plan.training) for plan in plans]
         for needs in dict.fromkeys(asked):
             engine.require(needs)
-        rows = sum(map(_rows, plans))
+        rows = sum(map(rows_seen, plans))
         bar = held.enter_context(track(title, rows))
         # torch is loaded here, where something is trained
         from distill.stages.train.loop import run_trainings
@@ -101,10 +104,3 @@ def _train_together(
             work, plans, workers=workers, teams=len(plans), gpus=first.training.gpus, bar=bar
         )
         return [plan.folder for plan in plans]
-
-
-def _rows(plan: TrainingPlan) -> int:
-    """Rows of batches that all steps together see, padding included."""
-    # where training stops early there are fewer, which its last word says
-    steps = plan.training.epochs * plan.order(0).steps_per_epoch
-    return steps * plan.training.batch_rows

@@ -1,0 +1,91 @@
+"""Which work is short (`Engine.for_short_work`): some seconds of one core, by its sizes alone, and
+none of the user's code in it.
+
+A use is a number multiplied by a weight for one row. Of a network they are told from above, as if
+each weight saw each number of a row, which those of a convolution nearly do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distill.labelers.recipe import Recipe
+from distill.plan.steps import EvaluateStep, FitInputs
+from distill.plan.training import TrainingPlan
+from distill.spec.pools import TextFeatures
+
+# 5 s forward on a core of 20 GFLOP/s, three times that with the gradients
+_MOST_USES = 5e10
+# 2 ms each, of a network that is small: 12 s
+_MOST_STEPS = 6_000
+_MOST_ROWS = 20_000
+_TOKENS = 256
+_FORMS = frozenset({"network", "eszsl", "structure", "merge", "pooled"})
+# held-out splits and constants, each of which is solved for
+_SOLUTIONS = 112
+_TIMED_ROWS = 5_000
+"""That each method is asked about for its pace."""
+
+
+def trainings_are_short(plans: Sequence[TrainingPlan]) -> bool:
+    """Whether all of them together are, and nobody asked for workers or GPUs."""
+    uses = sum(map(_uses, plans))
+    steps = sum(_steps(plan) for plan in plans)
+    return uses <= _MOST_USES and steps <= _MOST_STEPS and all(map(_may_be_here, plans))
+
+
+def rows_seen(plan: TrainingPlan) -> int:
+    """Return the rows of batches that all steps together see, padding included; fewer where
+    training stops early, which its last word says."""
+    return _steps(plan) * plan.training.batch_rows
+
+
+def fit_is_short(inputs: FitInputs) -> bool:
+    """Whether a fit by sums over rows is."""
+    rows = inputs.dataset.rows
+    width = inputs.dataset.width
+    side = width + len(inputs.classes)
+    uses = rows * width**2 + _SOLUTIONS * side**3
+    return uses <= _MOST_USES and rows <= _MOST_ROWS
+
+
+def evaluation_is_short(step: EvaluateStep) -> bool:
+    """Whether judging and timing all methods is."""
+    rows = step.pool.inventory.rows
+    is_text = isinstance(step.pool.spec.features, TextFeatures)
+    a_row = 0
+    for each in step.candidates:
+        record = each.recipe.record
+        width = record.in_features if record else step.pool.width
+        a_row += (each.parameters or 0) * _numbers(width, is_text=is_text)
+    uses = (rows + _TIMED_ROWS) * a_row
+    if step.powered is not None:
+        rows += step.powered.pool.inventory.rows
+    own = all(_is_ours(part) for each in step.candidates for part in each.recipe.parts())
+    return own and uses <= _MOST_USES and rows * len(step.candidates) <= _MOST_ROWS
+
+
+def _uses(plan: TrainingPlan) -> int:
+    network = plan.plan
+    numbers = _numbers(network.in_features, is_text=network.model.reads_text)
+    return rows_seen(plan) * network.weights * numbers
+
+
+def _numbers(width: int, *, is_text: bool) -> int:
+    """Numbers in a row, of a text its tokens."""
+    return max(width, _TOKENS) if is_text else width
+
+
+def _steps(plan: TrainingPlan) -> int:
+    return plan.training.epochs * plan.order(0).steps_per_epoch
+
+
+def _may_be_here(plan: TrainingPlan) -> bool:
+    terms = [*plan.terms, *([plan.held_out.term] if plan.held_out else [])]
+    own = plan.plan.code or any(term.own for term in terms)
+    chosen = plan.training.workers is not None or plan.training.gpus not in ("auto", 0)
+    return not own and not chosen
+
+
+def _is_ours(recipe: Recipe) -> bool:
+    return recipe.form in _FORMS and recipe.ready is None and not recipe.code

@@ -1,0 +1,98 @@
+"""What is short is done without a worker: a small job's fit, students and evaluation ask for no Ray;
+what is larger, or the user's code, does."""
+
+from __future__ import annotations
+
+import pytest
+
+from distill.run import evaluate_students, fit_labelers, label_pools, prepare_inputs, train_students
+from tests.engine.here import without_ray
+from tests.tiny import DOUBLING, tiny_job, write_pool
+
+JOB = """
+    root = "root"
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["pixels"] }
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [pools.test]
+    path = "test"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [fit.own]
+    model = { kind = "mlp", hidden = [8] }
+    on = "rows"
+    training = { epochs = 2 }
+    [labels.teacher]
+    labeler = { kind = "fitted", fit = "own" }
+    over = ["rows", "test"]
+    [students.small]
+    model = { kind = "linear" }
+    training = { epochs = 2 }
+    [[students.small.terms]]
+    learns = "labels.teacher"
+    loss = { kind = "kl" }
+    [evaluate]
+    on = "test"
+"""
+OWN_LOSS = """
+def plain(answer, labels):
+    return ((answer - labels) ** 2).sum(1)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_pool(tmp_path / "rows", [70])
+    write_pool(tmp_path / "test", [40])
+    (tmp_path / "labeler.py").write_text(DOUBLING, "utf-8")
+    (tmp_path / "loss.py").write_text(OWN_LOSS, "utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def labelled(folder):
+    """The folder, its fit done and its pool labelled."""
+    job = tiny_job(folder, JOB)
+    fit_labelers(job, engine="local")
+    list(label_pools(job, engine="local"))
+    return folder
+
+
+def test_what_takes_a_second_asks_for_workers(folder):
+    job = tiny_job(folder, JOB)
+    with without_ray():
+        (fitted,) = fit_labelers(job)
+        list(label_pools(job, engine="local"))
+        (student,) = train_students(job)
+        evaluation = evaluate_students(job)
+    assert fitted.record.details["workers"] == student.record.details["workers"] == 1
+    assert [method.name for method in evaluation.methods] == ["teacher", "small"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("epochs = 2 }\n    [[", "epochs = 2, workers = 1 }\n    [["),
+        ("epochs = 2 }\n    [[", "epochs = 2, gpus = 1 }\n    [["),
+        ("epochs = 2 }\n    [[", "epochs = 7000 }\n    [["),
+        ('{ kind = "linear" }', '{ kind = "mlp", hidden = [9000, 9000] }'),
+        ('loss = { kind = "kl" }', 'loss = { kind = "custom", file = "loss.py", name = "plain" }'),
+    ],
+)
+def test_what_is_large_or_chosen_or_the_users_is_trained_in_the_driver(labelled, old, new):
+    assert old in JOB
+    job = tiny_job(labelled, JOB.replace(old, new))
+    prepare_inputs(job, engine="local")
+    with without_ray(), pytest.raises(AssertionError, match="asked for a Ray"):
+        train_students(job)
+
+
+def test_a_users_labeler_is_asked_in_the_driver(labelled):
+    own = '{ kind = "custom", file = "labeler.py" }\n    version = 2'
+    job = tiny_job(labelled, JOB.replace('{ kind = "fitted", fit = "own" }', own))
+    list(label_pools(job, engine="local"))
+    train_students(job, engine="local")
+    with without_ray(), pytest.raises(AssertionError, match="asked for a Ray"):
+        evaluate_students(job)
