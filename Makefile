@@ -35,12 +35,19 @@ test-slow: $(VENV)/.dev  ## the longer tests
 chaos: $(VENV)/.dev  ## RUNS labelling runs under faults that SEED draws; goes on where it was stopped
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --results $(RESULTS)
 
-check: $(VENV)/.dev  ## the gates: style, sizes, types, layers, wheel
+check: $(VENV)/.dev  ## the gates: style, sizes, types, layers, wheel; and that all tests can be collected
+	$(MAKE) --jobs=2 --output-sync=target types style
+
+.PHONY: types style
+types:
+	$(BIN)/mypy
+
+# the tests are compiled here, while mypy has the other core; each tester would compile them all again
+style: wheel
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) wheel
+	$(BIN)/python -m pytest --collect-only -qq >$(VENV)/collected || (cat $(VENV)/collected; false)
 
 wheel: $(VENV)/.dev  ## build the wheel; `distill` must be all that it installs
 	rm -rf dist

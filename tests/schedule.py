@@ -1,8 +1,8 @@
 """Which process of xdist runs which test.
 
 All tests that use the shared Ray go to one process, so that one Ray is started. They begin first,
-since together they take longest; the others of their files go to whoever is free, and of those the
-files begin first that take long by themselves: one that began last would run on alone.
+since together they take longest; the others of their files go to whoever is free, and the files
+begin first that take long by themselves: one that began last would run on alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,22 @@ REPOSITORY = Path(__file__).parents[1]
 _FIXTURES = {"ray", "shared_ray", "joining"}
 _MENTIONED = re.compile(rf"\b({'|'.join(_FIXTURES)})\b")
 _BY_NAME = ("usefixtures", "getfixturevalue")
+_LONGEST = (
+    "chaos/test_chaos.py",
+    "jobs/test_digits.py",
+    "engine/ray/submission/test_on_a_cluster.py",
+    "stages/train/test_elastic.py",
+    "cluster/test_local.py",
+    "jobs/test_examples.py",
+    "run/test_costs.py",
+    "cluster/test_autoscaling.py",
+    "test_wheel.py",
+    "stages/label/test_faults.py",
+    "stages/label/test_label_parts.py",
+    "stages/export/test_forms.py",
+    "jobs/test_topics.py",
+)
+"""Files of a minute and more, longest first."""
 
 
 @functools.cache
@@ -54,8 +70,7 @@ def uses_shared_ray(nodeid: str) -> bool:
 
 @pytest.hookimpl
 def pytest_ignore_collect(collection_path, config):
-    """A file without a slow test is not imported where only those are asked for: a third of
-    what 15 minutes of slow tests cost in each process."""
+    """A file without a slow test is not imported where only those are asked for."""
     is_file = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
     if config.option.markexpr == "slow" and is_file:
         return "slow" not in collection_path.read_text("utf-8") or None
@@ -67,8 +82,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "shared_ray" in item.fixturenames and not uses_shared_ray(item.nodeid):
             raise pytest.UsageError(f"{item.nodeid} takes the shared Ray in a way that is not seen")
-    long = {item.path for item in items if item.get_closest_marker("ray")}
-    items.sort(key=lambda item: (not uses_shared_ray(item.nodeid), item.path not in long))
+    begin = {REPOSITORY / "tests" / file: number for number, file in enumerate(_LONGEST)}
+    for item in items:
+        if item.get_closest_marker("ray"):
+            begin.setdefault(item.path, len(_LONGEST))
+    items.sort(
+        key=lambda item: (not uses_shared_ray(item.nodeid), begin.get(item.path, len(begin)))
+    )
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from tests.command import REPOSITORY, environment
+from tests.empty_environment import make_environment
 
 _PROBE = """
 import sys, distill.cli.commands
@@ -33,11 +34,7 @@ def test_wheel_installs_into_an_empty_environment_and_brings_distill_alone(tmp_p
     (wheel,) = tmp_path.glob("*.whl")
     names = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {name for name in names if not name.endswith(".dist-info")} == {"distill"}
-    run(sys.executable, "-m", "venv", tmp_path / "empty")
-    python = tmp_path / "empty" / "bin" / "python"
-    # what is not compiled is half the work: the probe compiles what it imports
-    install = ("install", "--no-compile", "--constraint", REPOSITORY / "constraints.txt")
-    run(python, "-m", "pip", *install, wheel)
+    python = make_environment(tmp_path / "empty", wheel)
     run(python, "-c", _PROBE, cwd=tmp_path, env=environment())
     assert "All stages, in order" in run(
         tmp_path / "empty" / "bin" / "distill", "--help", cwd=tmp_path

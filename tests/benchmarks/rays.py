@@ -36,17 +36,19 @@ def start_bare_ray(cpus: int, **more: str) -> None:
     """`ray.init()` on loopback, in this process; `more` is set in the environment of its workers
     too. It has more CPUs on paper than there are, since a pool of actors that takes them all leaves
     none to its readers, and hangs."""
+    os.environ |= more
+    if shared():
+        import ray
+
+        ray.init(address=shared()["address"], runtime_env={"env_vars": more})
+        return
     os.environ |= {
         "RAY_AUTH_MODE": "disabled",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
-        **more,
     }
     import ray
 
-    if shared():
-        ray.init(address=shared()["address"], runtime_env={"env_vars": more})
-        return
     ray.init(
         address="local",
         num_cpus=cpus + 2,

@@ -34,6 +34,8 @@ from typing import Any
 
 import numpy as np
 
+from distill.plan.load import load_job
+from distill.run import label_pool
 from distill.storage.request_counts import requests
 from tests.benchmarks import rays
 from tests.benchmarks.child import Child, in_child
@@ -60,10 +62,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--microseconds", type=float, default=15.0, help="the labeler's time a row")
     parser.add_argument("--actors", type=int, default=2)
     parser.add_argument("--kills", type=float, nargs="+", default=KILLS, help="at these shares")
+    parser.add_argument("--how", nargs="+", choices=HOW, default=list(HOW))
     told = parser.parse_args(arguments)
     if told.quick:
         told.fragment_rows, told.fragments, told.many, told.microseconds = 512, 24, 30, 500.0
-        told.kills, told.actors = [0.5], 1
+        told.kills, told.actors, told.how = [0.5], 1, ["the driver's group"]
     folder = Path(tempfile.mkdtemp(prefix="resume-", dir=told.folder))
     try:
         measured = measure(folder, told)
@@ -83,13 +86,13 @@ def measure(folder: Path, told: Any) -> dict[str, Any]:
             name: killed(way(folder / f"{name}-{number}", pool, told), kill, rows, told)
             for name, way in (("distill", _Distill), ("bare", _Bare))
         }
-        for number, (how, kill) in enumerate(HOW.items())
+        for number, (how, kill) in enumerate((how, HOW[how]) for how in told.how)
     }
     bare_rerun = _Bare(folder / "bare-0", pool, told).rerun()
     ours_rerun = rerun(folder / "distill-0", pool)
     many = write_pool(folder / "many-pool", told.many * 64, 64, width=16)
     job = write_job(folder / "many", many, labeler="Echo", fragment_rows=64, actors=told.actors)
-    in_child(label, job=str(job))
+    label_pool(load_job(job), "teacher", engine="local")
     return {
         "kills": kills,
         "reruns": {
@@ -138,8 +141,6 @@ def label(job: str) -> dict[str, Any]:
     """`label_pool` as the command calls it: Ray only where there is work, and how often it was
     started."""
     from distill.engine.ray.session import start_ray_by
-    from distill.plan.load import load_job
-    from distill.run import label_pool
 
     inits = 0
 
@@ -197,7 +198,6 @@ class _Distill:
     def stored_ids(self) -> np.ndarray:
         """What stands in each row's place, in (shard, row) order."""
         from distill.labels.encoding import decode
-        from distill.plan.load import load_job
         from tests.resolved import label_set
 
         labels = label_set(load_job(self.job), "teacher", "rows")

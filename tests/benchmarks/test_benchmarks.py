@@ -28,15 +28,8 @@ from tests.benchmarks.test_gpu_students import PARTS
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-@pytest.fixture(autouse=True)
-def _one_ray(joining, monkeypatch):
-    """That all benchmarks join."""
-    _, address = joining.options
-    told = {"address": address, "settings": joining.environment, "session": os.getsid(0)}
-    monkeypatch.setenv(rays.SHARED, json.dumps(told))
-
-
-def measured(benchmark, folder, *more) -> dict:
+def measure(benchmark, folder, *more) -> dict:
+    """What it measured, as its file says."""
     out, table = folder / "out.json", folder / "table.md"
     told = ["--quick", "--folder", folder, "--out", out, "--table", table, *more]
     benchmark.main([*map(str, told)])
@@ -44,16 +37,25 @@ def measured(benchmark, folder, *more) -> dict:
     return json.loads(out.read_text("utf-8"))
 
 
-def test_label_cost_runs_every_way_at_both_sizes(tmp_path):
-    runs = measured(label_cost, tmp_path)
+@pytest.fixture
+def measured(joining, monkeypatch, tmp_path):
+    """`measure`, by processes that join the shared Ray."""
+    _, address = joining.options
+    told = {"address": address, "settings": joining.environment, "session": os.getsid(0)}
+    monkeypatch.setenv(rays.SHARED, json.dumps(told))
+    return lambda benchmark, *more: measure(benchmark, tmp_path, *more)
+
+
+def test_label_cost_runs_every_way_at_both_sizes(measured):
+    runs = measured(label_cost)
     assert {(run["way"], run["fragments"]) for run in runs} == {
         (way, size) for way in label_cost.WAYS for size in (2, 6)
     }
 
 
-def test_resume_loses_and_doubles_nothing_and_a_rerun_starts_nothing(tmp_path):
-    got = measured(resume, tmp_path)
-    assert len(got["kills"]) == 2
+def test_resume_loses_and_doubles_nothing_and_a_rerun_starts_nothing(measured):
+    got = measured(resume)
+    assert len(got["kills"]) == 1
     for ours in (ways["distill"] for ways in got["kills"].values()):
         assert ours["kills"] == 1
         assert (ours["doubled"], ours["missing"], ours["misplaced"]) == (0, 0, 0)
@@ -64,28 +66,28 @@ def test_resume_loses_and_doubles_nothing_and_a_rerun_starts_nothing(tmp_path):
         assert again["requests"]["list"] + again["requests"]["get"] > 0
 
 
-def test_feed_cost_gives_every_row_in_each_way(tmp_path):
-    got = measured(feed_cost, tmp_path)
+def test_feed_cost_gives_every_row_in_each_way(measured):
+    got = measured(feed_cost)
     assert got.keys() == {"distill", "pyarrow", "ray data"}
     assert {run["rows"] for runs in got.values() for run in runs} == {4_000}
 
 
 def test_train_cost_runs_every_step(tmp_path):
-    got = measured(train_cost, tmp_path)
+    got = measure(train_cost, tmp_path)
     for seconds in got.values():
         assert {name for pair in train_cost.PAIRS.values() for name in pair} == seconds.keys()
         assert all(len(each) == 2 for each in seconds.values())
 
 
-def test_ddp_cost_gives_as_many_rows_both_ways_and_both_starts(tmp_path):
-    got = measured(ddp_cost, tmp_path)
+def test_ddp_cost_gives_as_many_rows_both_ways_and_both_starts(measured):
+    got = measured(ddp_cost)
     assert got.keys() == {"distill", "alone", "bare", "ray train"}
     assert {runs[0]["rows"] for runs in got.values()} == {4_096}
     assert all(run["start_seconds"] > 0 for name in ("distill", "ray train") for run in got[name])
 
 
-def test_gpu_labelers_label_every_row_also_where_the_actor_is_killed(tmp_path):
-    got = measured(gpu_labelers, tmp_path)
+def test_gpu_labelers_label_every_row_also_where_the_actor_is_killed(measured):
+    got = measured(gpu_labelers)
     assert got["cases"].keys() == {"images", "texts"}
     for case in got["cases"].values():
         assert case["resident"]["rows_per_second"] > 0 < case["resident_again"]["rows_per_second"]
@@ -107,8 +109,8 @@ def test_gpu_labelers_label_every_row_also_where_the_actor_is_killed(tmp_path):
             assert (span["gpu_busy_share"] is None) == (not got["on_gpu"])
 
 
-def test_scale_plans_what_is_left_and_nothing_else(tmp_path):
-    got = measured(scale, tmp_path)
+def test_scale_plans_what_is_left_and_nothing_else(measured):
+    got = measured(scale)
     (full,), (half,) = got["plans"]["all committed"], got["plans"]["half committed"]
     assert full["rows"] == 2 * half["rows_left"] == 51_200
     assert not full["ray_imported"]
@@ -118,7 +120,7 @@ def test_scale_plans_what_is_left_and_nothing_else(tmp_path):
 
 
 def test_private_study_answers_within_its_budget(tmp_path):
-    runs = measured(private_study, tmp_path)
+    runs = measure(private_study, tmp_path)
     assert {run["method"] for run in runs} == {
         "one teacher's labels",
         "private rows",
@@ -130,12 +132,12 @@ def test_private_study_answers_within_its_budget(tmp_path):
 
 
 def test_apply_cost_runs_every_way(tmp_path):
-    got = measured(apply_cost, tmp_path)
+    got = measure(apply_cost, tmp_path)
     assert {way for each in got.values() for way in each} == {"plain", "label", "apply"}
 
 
 def test_cascades_keep_on_real_rows_what_they_promise(tmp_path):
-    got = measured(cascade_study, tmp_path)
+    got = measure(cascade_study, tmp_path)
     assert got.keys() == {"digits", "breast cancer"}
     for case in got.values():
         for by in ("confidence", "sets"):
@@ -145,8 +147,8 @@ def test_cascades_keep_on_real_rows_what_they_promise(tmp_path):
         assert case["whole"]["cost"] < 1
 
 
-def test_gpu_students_measures_every_part(tmp_path):
-    got = measured(gpu_students, tmp_path, "--limit-seconds", "850")
+def test_gpu_students_measures_every_part(measured, tmp_path):
+    got = measured(gpu_students, "--limit-seconds", "850")
     page = (tmp_path / "table.md").read_text("utf-8")
     assert (got["failed"], got["steps"].keys()) == ({}, PARTS)
     ways = {way for pair in gpu_students.PAIRS.values() for way in pair}

@@ -108,6 +108,7 @@ def test_no_gpu_node_comes_or_half_of_them_lost_double_rows_or_any_is_kept(make_
     assert (run.rows, run.commits) == (64 * FRAGMENTS, FRAGMENTS)
     assert run.lost["node"] == nodes // 2
     assert f"Lost on the way: {run.losses}." in output
+    assert output.count("(died)") == nodes // 2, output
     shown = distill("status", job, "--timeline").output
     print(shown)
     assert shown.count("node: ") == nodes // 2

@@ -10,14 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.torch
-import timm
 import torch
 from PIL import Image
 
 from distill.run import run_job
 from tests.command import REPOSITORY, distill
+from tests.late import Late
 from tests.resolved import label_set
 from tests.tiny import tiny_job
+
+TIMM = Late("timm")
 
 GUIDE = (REPOSITORY / "jobs" / "README.md").read_text("utf-8")
 SIDE = 64
@@ -36,7 +38,7 @@ def photograph(number: int) -> bytes:
 
 def save_teacher(folder):
     torch.manual_seed(0)
-    body = timm.create_model("resnet10t", num_classes=3)
+    body = TIMM.create_model("resnet10t", num_classes=3)
     folder.mkdir()
     config = {
         "architecture": "resnet10t",
@@ -71,8 +73,8 @@ def test_the_guides_job_of_photographs_fails_or_its_export_is_not_timms(tmp_path
     exported = distill("export", tmp_path / "job.toml")
     assert exported.code == 0, exported.output
     (folder,) = re.findall(r"^students\.small: (.*)$", exported.output, re.MULTILINE)
-    student = timm.create_model(f"local-dir:{folder}/timm", pretrained=True).eval()
-    config = timm.data.resolve_model_data_config(student)
+    student = TIMM.create_model(f"local-dir:{folder}/timm", pretrained=True).eval()
+    config = TIMM.data.resolve_model_data_config(student)
     assert config["input_size"] == (3, SIDE, SIDE)
     assert (round(config["crop_pct"], 2), config["interpolation"]) == (0.9, "bicubic")
     assert student.pretrained_cfg["label_names"] == ["red", "green", "blue"]

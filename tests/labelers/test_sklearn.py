@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
@@ -17,6 +16,9 @@ from sklearn.tree import DecisionTreeClassifier
 from distill.core.errors import LabelerError
 from distill.labelers.sklearn import Sklearn
 from tests.labelers.asking import answers, build, log_softmax
+from tests.late import Late
+
+SKOPS = Late("skops.io")
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(80, 5)).astype(np.float32)
@@ -26,7 +28,7 @@ NAMES = ["cold", "mild", "warm"]
 
 def labeler(tmp_path, estimator, *, columns=(), **more):
     file = tmp_path / "model.skops"
-    skops.io.dump(estimator, file)
+    SKOPS.dump(estimator, file)
     table = json.dumps({"kind": "sklearn", "model": "m", **more})
     return build(Sklearn.model_validate_json(table), file, columns=columns)
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import skops.io
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
@@ -10,6 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from distill.labelers.skops_file import stored_classes
+from tests.late import Late
+
+SKOPS = Late("skops.io")
 
 X = np.random.default_rng(0).normal(size=(60, 2))
 NUMBERS = np.digitize(X[:, 0], [-0.5, 0.5])
@@ -37,14 +39,14 @@ NUMBERS = np.digitize(X[:, 0], [-0.5, 0.5])
 )
 def test_other_classes_are_read_than_the_estimator_has(tmp_path, estimator, target):
     estimator.fit(X, target)
-    skops.io.dump(estimator, tmp_path / "model.skops")
+    SKOPS.dump(estimator, tmp_path / "model.skops")
     due = tuple(str(name) for name in estimator.classes_)
     assert stored_classes(tmp_path / "model.skops") == due
 
 
 def test_a_regressor_or_another_file_has_classes_or_raises(tmp_path):
     file = tmp_path / "model.skops"
-    skops.io.dump(Ridge().fit(X, X[:, 0]), file)
+    SKOPS.dump(Ridge().fit(X, X[:, 0]), file)
     assert stored_classes(file) == ()
     file.write_bytes(b"no archive")
     assert stored_classes(file) == ()

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 import safetensors.torch
-import timm
 import torch
 
 from distill.core.errors import JobError, LabelerError
@@ -15,7 +14,10 @@ from distill.labelers.runtime import Runtime
 from distill.labelers.timm import TimmClassifier
 from distill.spec.pools import ImageFeatures
 from tests.labelers.asking import answers, build
+from tests.late import Late
 from tests.tiny import tiny_job
+
+TIMM = Late("timm")
 
 NAMES = ["bag", "coat", "shoe"]
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
@@ -29,7 +31,7 @@ def spec(**keys):
 def save(folder, name="resnet10t", *, labels=NAMES, **pretrained):
     """A model as timm saves it, and its own answers."""
     torch.manual_seed(0)
-    body = timm.create_model(name, num_classes=3).eval()
+    body = TIMM.create_model(name, num_classes=3).eval()
     # else a network of drawn weights says much the same of each image
     body.get_classifier().weight.data.normal_(0, 1)
     folder.mkdir(exist_ok=True)
@@ -68,7 +70,7 @@ def test_answers_differ_from_timms(model):
 def test_a_model_that_timm_saved_with_its_arguments_cannot_be_opened(tmp_path):
     body = save(tmp_path / "saved")
     arguments = {"num_classes": 3, "in_chans": 3}
-    timm.models.save_for_hf(body, tmp_path / "saved", model_args=arguments, safe_serialization=True)
+    TIMM.models.save_for_hf(body, tmp_path / "saved", model_args=arguments, safe_serialization=True)
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert config["model_args"]["num_classes"] == 3
     labeler = build(spec(gives="embedding", width=512), tmp_path / "saved")

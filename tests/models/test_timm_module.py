@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 import safetensors.torch
-import timm
 import torch
 
 from distill.core.errors import JobError, MissingExtraError
@@ -18,6 +17,9 @@ from distill.models.networks.timm import TimmNetwork
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.plan.checks.network_builds import check_network
 from distill.spec.pools import ImageFeatures
+from tests.late import Late
+
+TIMM = Late("timm")
 
 VIT = {"patch_size": 7, "embed_dim": 32, "depth": 2, "num_heads": 2}
 NAME = "vit_tiny_patch16_224"
@@ -36,7 +38,7 @@ def saved(folder, *, classes=5, channels=3, seed=3, **config):
     """A model as timm saves it."""
     torch.manual_seed(seed)
     options = {**VIT, "img_size": 28, "in_chans": channels}
-    body = timm.create_model(NAME, num_classes=classes, **options).eval()
+    body = TIMM.create_model(NAME, num_classes=classes, **options).eval()
     folder.mkdir(exist_ok=True)
     plain = {
         "architecture": NAME,
@@ -59,7 +61,7 @@ def test_a_drawn_network_is_another_than_timms():
     network = build_network(plan(tiny()), seed=5)
     x = torch.rand(4, 784)
     normal = (x.reshape(4, 1, 28, 28) - network.trunk.mean) / network.trunk.std
-    theirs = timm.create_model(NAME, num_classes=0, in_chans=1, img_size=28, **VIT)
+    theirs = TIMM.create_model(NAME, num_classes=0, in_chans=1, img_size=28, **VIT)
     theirs.load_state_dict(network.trunk.body.state_dict())
     due = network.heads["head_main"](theirs.eval()(normal))
     torch.testing.assert_close(network.eval()(x)["main"], due)

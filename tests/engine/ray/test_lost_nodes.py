@@ -1,18 +1,13 @@
-"""A node that is lost is told once; one that was sent away, never."""
+"""A node that is lost is told once; one that was sent away, never. Real ones are killed in
+tests/cluster/test_autoscaling.py."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
-import time
 
 import pytest
 
 from distill.core import events
 from distill.engine.ray import lost_nodes
 from distill.engine.ray.lost_nodes import LostNodes
-from tests.command import REPOSITORY, environment
-from tests.raylets import static_raylet
 
 
 class Ray:
@@ -73,30 +68,6 @@ def test_the_numbers_are_not_rays():
     } == lost_nodes._WHY
 
 
-WATCHING = """
-import sys
-import time
-from distill.core import events
-from distill.engine.ray.lost_nodes import LostNodes
-from distill.engine.ray.session import connect, disconnect
-
-connect(sys.argv[1])
-import ray
-
-while len(ray.nodes()) < 2:
-    time.sleep(0.1)
-seen = []
-events.observe(seen.append)
-lost = LostNodes(ray)
-print("both nodes are there", flush=True)
-while not seen:
-    time.sleep(0.1)
-    lost.look()
-print(seen[0].name, seen[0].figures["why"], flush=True)
-disconnect()
-"""
-
-
 def test_what_is_lost_in_the_last_seconds_of_a_work_is_not_told(seen, monkeypatch):
     monkeypatch.setattr(lost_nodes, "_LOOK_SECONDS", 3600.0)
     ray = Ray()
@@ -106,22 +77,3 @@ def test_what_is_lost_in_the_last_seconds_of_a_work_is_not_told(seen, monkeypatc
     assert seen == []
     watch.look(at_once=True)
     assert [each.worker for each in seen] == ["host-a"]
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_a_raylet_that_is_killed_is_not_told():
-    with static_raylet() as raylets:
-        joined = raylets.join()
-        driver = subprocess.Popen(
-            [sys.executable, "-c", WATCHING, raylets.address],
-            env={**environment(), **raylets.environment},
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert driver.stdout.readline() == "both nodes are there\n"
-        time.sleep(0.5)
-        raylets.kill_raylet(joined)
-        assert driver.stdout.readline() == "node_lost died\n"
-        assert driver.wait() == 0

@@ -8,7 +8,6 @@ from functools import reduce
 import numpy as np
 import pytest
 import torch
-import torchmetrics.functional as their
 from scipy import stats
 from sklearn import metrics
 
@@ -24,6 +23,9 @@ from distill.stages.evaluate.metrics import (
 )
 from distill.stages.evaluate.pairs import pair_classes, pair_independent, pair_values
 from distill.stages.evaluate.resampling import draw, row_hashes
+from tests.late import Late
+
+THEIR = Late("torchmetrics.functional")
 
 ROWS, CLASSES = 2_000, 6
 PART = 7
@@ -84,10 +86,10 @@ def test_measures_of_classes_differ_from_those_of_libraries(classes):
         assert made[name] == pytest.approx(value, abs=1e-9), name
     scores, target = torch.tensor(p), torch.tensor(truth)
     theirs = {
-        "f1_macro": their.f1_score(
+        "f1_macro": THEIR.f1_score(
             scores.argmax(1), target, "multiclass", num_classes=CLASSES, average="macro"
         ),
-        "calibration_error": their.calibration_error(
+        "calibration_error": THEIR.calibration_error(
             scores, target, "multiclass", n_bins=15, num_classes=CLASSES
         ),
     }
@@ -177,7 +179,7 @@ def test_pairs_differ_from_those_of_libraries(classes):
     p, truth = classes
     other = np.roll(p, 1, axis=0)
     sums = folded(lambda part: pair_classes([p[part], other[part]], truth[part]))
-    kl = float(their.kl_divergence(torch.tensor(p), torch.tensor(other)))
+    kl = float(THEIR.kl_divergence(torch.tensor(p), torch.tensor(other)))
     assert sums["kl"][0, 1] / ROWS == pytest.approx(kl, abs=1e-6)
     assert sums["kl"][0, 0] == 0
     right, others_right = p.argmax(1) == truth, other.argmax(1) == truth

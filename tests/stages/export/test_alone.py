@@ -4,17 +4,15 @@ model card prints, in processes that inherit nothing."""
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from distill.labelers.network import NetworkLabeler
-from tests.command import REPOSITORY
+from tests.empty_environment import make_environment
 from tests.resolved import export_students, find_student
 from tests.stages.export.conftest import BAG, MODELS, some_texts
 
@@ -52,30 +50,8 @@ def environments(tmp_path_factory):
         "onnxruntime": ("onnxruntime",),
     }.items():
         folder = tmp_path_factory.mktemp(name)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        made[name] = folder / "bin" / "python"
-        install = [
-            made[name],
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--constraint",
-            REPOSITORY / "constraints.txt",
-        ]
-        ended = subprocess.run(
-            [*install, *packages],
-            env=without_pythonpath(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
+        made[name] = make_environment(folder, *packages)
     return made
-
-
-def without_pythonpath() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def run_alone(python: Path, program: str, folder: Path) -> dict[str, np.ndarray]:

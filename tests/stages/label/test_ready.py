@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import skops.io
 from sklearn.linear_model import LogisticRegression
 
 from distill.core.errors import ContractError, JobError, MissingExtraError
@@ -18,9 +17,12 @@ from distill.models import files
 from distill.plan.load import load_job
 from distill.run import label_pool, preview_labels
 from tests.labelers.asking import log_softmax
+from tests.late import Late
 from tests.making import label_by_worker, stored_outputs
 from tests.resolved import label_set, prepare_labels
 from tests.tiny import pixels, write_job, write_pool
+
+SKOPS = Late("skops.io")
 
 JOB = """
     root = "root"
@@ -45,7 +47,7 @@ def folder(tmp_path, monkeypatch):
 
 def keep(folder, table, column, **options):
     fitted = LogisticRegression(**options).fit(pixels(table), table[column].to_pylist())
-    skops.io.dump(fitted, folder / "model.skops")
+    SKOPS.dump(fitted, folder / "model.skops")
     return fitted
 
 

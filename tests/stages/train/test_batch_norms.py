@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.nn import functional
 
@@ -36,6 +35,8 @@ class Residual(nn.Module):
         self.stem = nn.Conv2d(3, 8, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(8)
         self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+        from timm.layers import BatchNormAct2d
+
         self.norm_act = BatchNormAct2d(8)
         self.pointwise = nn.Conv2d(8, 8, 1)
         self.last = nn.BatchNorm1d(8, momentum=None)

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import timm
 import torch
 
 from distill.engine.protocol import WorkerContext
@@ -16,8 +15,11 @@ from distill.models.network import build_network
 from distill.spec.augment import Augment
 from distill.stages.train.batches import seed_part
 from distill.stages.train.loop import run_trainings
+from tests.late import Late
 from tests.resolved import find_student, plan_student
 from tests.tiny import tiny_job
+
+TIMM = Late("timm")
 
 STEPS, ROWS, BATCH, SIDE = 20, 64, 32, 16
 CLASSES = ("x", "y", "z")
@@ -86,7 +88,7 @@ def rows_of_steps(plan):
 def test_fine_tuning_is_another_than_a_plain_loop_of_timm(tmp_path, model, options, more):
     plan, network, images, kinds = taught(tmp_path, model, more)
     name = plan.plan.model.name
-    theirs = timm.create_model(name, num_classes=3, in_chans=3, **options).train()
+    theirs = TIMM.create_model(name, num_classes=3, in_chans=3, **options).train()
     # the same first weights: those that distill draws
     drawn = build_network(plan.plan, plan.seed)
     classifier = theirs.pretrained_cfg["classifier"]
