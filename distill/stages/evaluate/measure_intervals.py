@@ -60,7 +60,8 @@ def intervals(
         found |= _shares(sums, seen, values, level, corrected=corrected)
     found |= _unvaried(sums, values, found, unvaried, level=level, exclusive=exclusive)
     if "scores" in sums:
-        found |= sums["scores"].intervals(level)
+        scores = sums["scores"]
+        found |= scores.intervals(level)
     recall = sums["sample"].recall(level) if "sample" in sums else None
     if recall is not None:
         _, found["retrieval_recall"] = recall
@@ -77,7 +78,8 @@ def errors(sums: MetricSums) -> dict[str, float]:
     are left out."""
     found: dict[str, float] = {}
     if "scores" in sums:
-        found |= sums["scores"].errors()
+        scores = sums["scores"]
+        found |= scores.errors()
     lost = [each.error for each in ranks_of(sums)]
     if any(lost):
         found["rank_correlation"] = max(lost)
@@ -101,8 +103,10 @@ def _unvaried(
         if name == "harmonic_mean":
             made[name] = _harmonic(found["accuracy_seen"], found["accuracy_unseen"])
         elif name == "f1_macro":
-            rows_C = sums["rows" if exclusive else "true"]
-            hits_C = sums["right" if exclusive else "hits"]
+            rows_key = "rows" if exclusive else "true"
+            rows_C = sums[rows_key]
+            hits_key = "right" if exclusive else "hits"
+            hits_C = sums[hits_key]
             made[name] = _mean_of_shares(rows_C, hits_C, values[name], level)
         elif name == "f1_weighted" or not exclusive:
             made[name] = share_interval(values[name] * rows, rows, level, corrected=True)
@@ -157,6 +161,7 @@ def _shares(
     for name, count in counted.items():
         if name in values:
             total = float(count)
-            right = values[name] * total
+            share = values[name]
+            right = share * total
             found[name] = share_interval(right, total, level, corrected=corrected)
     return found

@@ -22,7 +22,8 @@ def slice_results(
     evaluator: Evaluator, judged: JudgedSums, engine: Engine
 ) -> tuple[SliceResult, ...]:
     """Return the slices of every slicing, the worst first by the best student."""
-    main = ROW_MEASURES[judged.kind][0]
+    measures = ROW_MEASURES[judged.kind]
+    main = measures[0]
     best = _best(judged, main)
     found: list[SliceResult] = []
     wanted = {}
@@ -58,7 +59,8 @@ def _worst_first(table: SliceTable, key: str, measure: str) -> list[int]:
     sign = -1 if measure in LOWER_IS_BETTER else 1
 
     def rank(line: int) -> tuple[bool, float]:
-        rows = float(table.rows[line])
+        counted = table.rows[line]
+        rows = float(counted)
         total, _ = table.mean_sums(line, key, measure)
         return rows < LEAST_ROWS, sign * total / max(rows, 1)
 
@@ -66,7 +68,8 @@ def _worst_first(table: SliceTable, key: str, measure: str) -> list[int]:
 
 
 def _result(slicing: str, sums: SliceSums, table: SliceTable, line: int) -> SliceResult:
-    rows = int(table.rows[line])
+    counted = table.rows[line]
+    rows = int(counted)
     measures = {}
     for key in table.judged.keys:
         names = ROW_MEASURES[table.judged.kind]
@@ -80,11 +83,14 @@ def _result(slicing: str, sums: SliceSums, table: SliceTable, line: int) -> Slic
 def _figures(table: SliceTable, line: int, key: str, measure: str) -> Sequence[float]:
     """Return the measure and the ends of its interval."""
     # a single row has no interval
-    rows = float(table.rows[line])
+    counted = table.rows[line]
+    rows = float(counted)
     total, squares = table.mean_sums(line, key, measure)
-    value = total / max(rows, 1)
+    floored = max(rows, 1)
+    value = total / floored
     if measure == "accuracy" and table.judged.kind == "exclusive":
-        return [value, *share_interval(total, rows)]
+        interval = share_interval(total, rows)
+        return [value, *interval]
     if rows < 2:
         return [value]
     return [value, *mean_interval(total, squares, rows, LEVEL)]

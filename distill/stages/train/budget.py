@@ -25,7 +25,8 @@ class BudgetWatch:
         if self._allowance is None:
             return False
         context = self._context
-        seconds = monotonic() - self._began
+        now = monotonic()
+        seconds = now - self._began
         workers = context.workers * context.teams
         spent = self._allowance.is_spent(seconds, workers, context.device)
         return from_rank_0(spent, context)

@@ -59,7 +59,8 @@ def save_checkpoint(
         for name, value in state.items():
             tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
     content = safetensors.torch.save(apart(tensors))
-    digest = hashlib.sha256(content).hexdigest()
+    hashed = hashlib.sha256(content)
+    digest = hashed.hexdigest()
     # padded, so that a listing is in the order of steps
     key = f"step_{position.step:09d}"
     # named by its digest: a run that takes the same step again overwrites no tensors that a stored
@@ -96,7 +97,8 @@ def newest_checkpoint(folder: Storage, order: str) -> str | None:
                 )
                 _delete(folder, key)
                 continue
-            _read_tensors(folder, key, body["sha256"])
+            sha256 = body["sha256"]
+            _read_tensors(folder, key, sha256)
         except _TornError as error:
             log.warning("a torn checkpoint is passed over: %s", error)
         else:
@@ -115,7 +117,8 @@ def load_checkpoint(
     weights = _below(tensors, "network.")
     network.load_state_dict(weights)
     state = _below(tensors, "optimizer.")
-    _load_optimizer(optimizer, body["step"], state)
+    step = body["step"]
+    _load_optimizer(optimizer, step, state)
     return Position(
         body["step"],
         body["history"],
@@ -164,7 +167,8 @@ def _delete_old(folder: Storage) -> None:
 
 
 def _delete(folder: Storage, key: str) -> None:
-    step = key.partition(".")[0]
+    parts = key.partition(".")
+    step = parts[0]
     for entry in folder.list_objects():
         if entry.key.partition(".")[0] == step:
             folder.delete(entry.key)
@@ -203,5 +207,6 @@ def _load_optimizer(optimizer: Resumable, step: int, tensors: dict[str, Tensor])
         number, _, part = name.partition(".")
         state.setdefault(int(number), {})[part] = value
     # settings such as the rate are the job's, not the checkpoint's
-    groups = optimizer.state_dict()["param_groups"]
+    plain = optimizer.state_dict()
+    groups = plain["param_groups"]
     optimizer.load_state_dict({"step": step, "state": state, "param_groups": groups})

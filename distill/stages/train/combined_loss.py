@@ -37,7 +37,8 @@ class CombinedLoss:
         sums = []
         for term in self.terms:
             weight_B = batches[term.source][f"{term.column}.weight"]
-            sums.append(weight_B.sum())
+            total = weight_B.sum()
+            sums.append(total)
         return torch.stack(sums)
 
     def __call__(
@@ -48,11 +49,14 @@ class CombinedLoss:
         sums = []
         for term, positions in zip(self.terms, self.positions, strict=True):
             batch = batches[term.source]
-            answered = outputs[term.source][term.answer]
+            of_source = outputs[term.source]
+            answered = of_source[term.answer]
             weight_B = batch[f"{term.column}.weight"]
             loss_B = row_losses(term, answered, batch, positions)
-            loss = (loss_B * weight_B).sum()
-            counted = (weight_B > 0).sum()
+            weighted = loss_B * weight_B
+            loss = weighted.sum()
+            is_counted = weight_B > 0
+            counted = is_counted.sum()
             rows = (batch["row"] >= 0).sum()
             weight = weight_B.sum()
             sums.append(torch.stack([loss, weight, counted, rows]))

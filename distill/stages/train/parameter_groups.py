@@ -31,7 +31,8 @@ def parameter_groups(training: Training, network: nn.Module) -> list[Any]:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            share = rate_share(training, layers[name])
+            above = layers[name]
+            share = rate_share(training, above)
             decay = weight_decay(training, parameter)
             groups.setdefault((share, decay), []).append(parameter)
     return [
@@ -84,7 +85,8 @@ def _of_body(body: nn.Module) -> dict[int, int]:
             current = len(layers) - numbers[id(parameter)]
         elif current <= len(layers):
             current = 1
-        above[id(parameter)] = current
+        key = id(parameter)
+        above[key] = current
     return above
 
 

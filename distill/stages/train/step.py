@@ -67,7 +67,8 @@ def _token_budget(setup: TrainingSetup) -> TokenBudget | None:
     training = setup.plan.training
     if training.tokens is None:
         return None
-    padding = setup.plan.sources[0].padding
+    sources = setup.plan.sources
+    padding = sources[0].padding
     if padding is None:
         return None
     return TokenBudget(training.tokens, training.lanes, padding)
@@ -83,7 +84,8 @@ def _batch_norms(setup: TrainingSetup) -> BatchNorms | None:
 
 def forward_maker(training: Training, device: str) -> Callable[[nn.Module], Forward]:
     """Return how a network is run: compiled and in the job's precision, its outputs float32."""
-    device_kind = device.partition(":")[0]
+    parts = device.partition(":")
+    device_kind = parts[0]
     is_bfloat16 = training.precision == "bfloat16"
 
     def make_forward(network: nn.Module) -> Forward:

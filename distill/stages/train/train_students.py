@@ -42,7 +42,8 @@ def _trained(step: TrainStep, now: Collection[str]) -> Trained:
 
 
 def _stored(plan: TrainingPlan) -> ModelRecord | None:
-    return read_record(open_storage(plan.folder))
+    folder = open_storage(plan.folder)
+    return read_record(folder)
 
 
 def _train(
@@ -86,8 +87,10 @@ def _train_together(
         for plan in plans:
             needs = training_needs(plan.key, plan.plan, plan.training)
             engine.require(needs)
-        rows = sum(map(_rows, plans))
-        bar = held.enter_context(track(title, rows))
+        counts = map(_rows, plans)
+        rows = sum(counts)
+        progress = track(title, rows)
+        bar = held.enter_context(progress)
         # torch is loaded here, where something is trained
         from distill.stages.train.loop import run_trainings
 
