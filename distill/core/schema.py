@@ -104,8 +104,7 @@ def seal(body: dict[str, Any]) -> bytes:
 
 
 def unseal(content: bytes, where: str) -> dict[str, Any]:
-    """Return the body of a sealed object. Raises StorageError where it is damaged or of another
-    version."""
+    """Return the body of a sealed object. Raises StorageError: damaged, or another version's."""
     try:
         sealed = json.loads(content)
         body = sealed["body"]
@@ -214,8 +213,7 @@ def table_note(table: pa.Table) -> str:
 
 
 def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
-    """Return the table of a sealed Arrow file. Raises StorageError where it is damaged or has
-    another schema."""
+    """Return the table of a sealed Arrow file. Raises StorageError where it is damaged."""
     try:
         table = pa.ipc.open_file(pa.py_buffer(content), options=_ONE_THREAD).read_all()
         table.validate(full=True)

@@ -1,5 +1,4 @@
-"""From a TOML file to a checked `Job`, or to one error that names the file, the key, the value and
-the way out."""
+"""From a TOML file to a checked `Job`, or to one error: file, key, value and the way out."""
 
 from __future__ import annotations
 
@@ -64,8 +63,7 @@ def read_dialect(text: str, where: str) -> CsvDialect:
 
 
 def _parse(tables: dict[str, Any], file: Path, text: str) -> Job:
-    """Return a resolved job from tables as TOML gives them. Raises JobError, with every problem
-    found."""
+    """Return a resolved job from tables as TOML has them. Raises JobError, with every problem."""
     folder = file.parent.absolute()  # before any code of the user's, which may change the folder
     plugins = tables.get("plugins")
     _load_plugins(plugins, file, folder)

@@ -100,8 +100,7 @@ def best_temperature(nll: Double) -> float:
 
 
 def read_calibration(folder: Storage) -> Calibration | None:
-    """Read the stored calibration; None before it is found. Raises StorageError where it is
-    damaged."""
+    """Read the stored calibration; None before it is found. Raises StorageError if damaged."""
     content = folder.read_or_none(_DONE)
     if content is None:
         return None

@@ -32,8 +32,7 @@ class Runtime:
 
 @contextmanager
 def computing(device: str, precision: str) -> Iterator[None]:
-    """Run torch without gradients in `precision`: matrix products in half of the bits where it is
-    not float32."""
+    """Run torch without gradients in `precision`: but for float32, products in half of the bits."""
     # imported here: this module is imported wherever a job is read, and a finished job needs no
     # torch, which takes 3 s to import
     import torch

@@ -1,5 +1,4 @@
-"""A model that distill trained as a labeler: yesterday's student teaches the next, by a head or by
-a layer."""
+"""A model that distill trained as a labeler: yesterday's student teaches, by head or layer."""
 
 from __future__ import annotations
 

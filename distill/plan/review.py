@@ -214,8 +214,7 @@ def _stored_evaluation(workspace: Workspace) -> Evaluation | None:
 def _slicing(
     workspace: Workspace, pool: OpenPool, name: str, labels: Sequence[ReviewLabels]
 ) -> Slicing | None:
-    """How rows of the reviewed pool are told apart as those of the test pool were; None where they
-    cannot be."""
+    """How rows of the reviewed pool are told apart as the test pool's were; None without a way."""
     tables = workspace.tables
     assert tables.evaluate is not None
     evaluate = tables.evaluate

@@ -96,8 +96,7 @@ class Holdout:
 
     @cached_property
     def fold_of(self) -> Numbers:
-        """(m,): the fold of a sampled row. Each class's rows, in the sample's random order, are
-        dealt in turn."""
+        """(m,): the fold of a sampled row. Rows of a class, in the sample's order, take turns."""
         target = self.sample.target
         # by row number, whole classes would be held out where rows lie class after class in turn:
         # on digits, 14% of test rows right in place of 78%

@@ -1,5 +1,4 @@
-"""Keys that label sets and written answers are to be encrypted with: there before anything is paid
-for."""
+"""Keys that labels and answers are to be encrypted with: there before anything is paid for."""
 
 from __future__ import annotations
 

@@ -39,8 +39,7 @@ Row = Sequence[str]
 
 
 def recognise_dialect(files: Storage, key: str) -> CsvDialect:
-    """Return how a CSV file is written, as its head shows it. Raises PoolError where it cannot be
-    unpacked."""
+    """Return how a CSV file is written, by its head. Raises PoolError if it is not unpacked."""
     where = files.url(key)
     with files.open(key) as source:
         file = native_file(source)

@@ -74,8 +74,7 @@ def intervals(
 
 
 def errors(sums: MetricSums) -> dict[str, float]:
-    """Return by how much measures may be off since scores or ranks were put together; exact ones
-    are left out."""
+    """Return how far measures may be off since scores or ranks were put together; no exact ones."""
     found: dict[str, float] = {}
     if "scores" in sums:
         scores = sums["scores"]

@@ -59,8 +59,7 @@ class Reviewed:
 
 
 def review_rows(step: ReviewStep, engine: Engine) -> Reviewed:
-    """Choose the rows and write them, unless it is done. Raises PoolError, ContractError,
-    StorageError."""
+    """Choose and write the rows, once. Raises PoolError, ContractError, StorageError."""
     folder = open_storage(step.folder)
     stored = folder.read_or_none(_DONE)
     if stored is None:

@@ -12,8 +12,7 @@ from distill.stages.train.team import from_rank_0
 
 
 class BudgetWatch:
-    """Of one worker, and what its group took before it began; without an allowance nothing is
-    watched."""
+    """Of one worker, and what its group took before; without an allowance nothing is watched."""
 
     def __init__(self, allowance: Allowance | None, context: WorkerContext) -> None:
         self._allowance = allowance

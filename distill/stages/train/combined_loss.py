@@ -24,8 +24,7 @@ class CombinedLoss:
         self.at(0.0)
 
     def at(self, done: float) -> None:
-        """Set the terms' weights to those of the moment when the share `done` of all steps is
-        taken."""
+        """Set the terms' weights to those of the moment at which `done` of all steps are taken."""
         weights = [term.weight_at(done) for term in self.terms]
         self.weights = torch.tensor(weights, device=self.device)
 

@@ -183,8 +183,7 @@ class EpochLoop:
         return ended
 
     def _losses(self, epoch: int, step: int, sums: Tensor) -> dict[str, Any]:
-        """The epoch's losses as `metrics.jsonl` has them. Raises UnlearnableError for what is no
-        number."""
+        """The epoch's losses, as in `metrics.jsonl`. Raises UnlearnableError for no number."""
         # ε does not cover losses: a private training stores none
         if self.training.private is not None:
             when = f"after epoch {epoch}"

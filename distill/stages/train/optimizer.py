@@ -140,8 +140,7 @@ def make_optimizer(training: Training, network: nn.Module) -> torch.optim.Optimi
 
 
 def learning_rate(training: Training, step: int, steps: int) -> float:
-    """Return the rate of one step of so many: it rises over the warm-up, then falls by the job's
-    schedule."""
+    """Return the rate of one step: it rises over the warm-up, then falls by the job's schedule."""
     warmup = training.warmup_fraction * steps
     warmup_steps = math.ceil(warmup)
     # + 1: the first step moves something, and the first one after the warm-up has the whole rate

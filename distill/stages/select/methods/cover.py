@@ -96,8 +96,7 @@ def _covered_by(covers: Bits, rows: Bool) -> Bool:
 
 
 def _greedy(covers: Bits, uncovered: Bool, free: Bool, most: int) -> list[tuple[int, int]]:
-    """Choose free rows as long as they cover any more: the position of each, and how many it newly
-    covers."""
+    """Choose free rows as long as they cover any more: their positions, and how many each adds."""
     open_bits = np.packbits(uncovered)
     positions = np.flatnonzero(free)
     # negative, since the heap gives the smallest first; then the first of equals

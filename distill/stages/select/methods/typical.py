@@ -110,8 +110,7 @@ def _most_typical(values: Matrix, most: int, neighbours: int) -> tuple[Int64, Fl
 
 
 def _typicality(distances: Float64, count: int) -> tuple[Float64, Float64]:
-    """How typical rows are, by their distances to all others, and how far their last neighbour
-    is."""
+    """How typical rows are, by their distances to all others, and how far the last neighbour is."""
     if not count or not len(distances):
         nothing = np.zeros(len(distances))
         return nothing, nothing
