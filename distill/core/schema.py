@@ -92,8 +92,7 @@ def without_usual(plain: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[st
 def digest(content: Any) -> str:
     """Return the sha256 of the canonical JSON, in hex."""
     content_bytes = canonical(content)
-    hashed = hashlib.sha256(content_bytes)
-    return hashed.hexdigest()
+    return hashlib.sha256(content_bytes).hexdigest()
 
 
 def seal(body: dict[str, Any]) -> bytes:
@@ -176,10 +175,8 @@ def _digest_lengths(total: hashlib._Hash, chunks: list[pa.Array]) -> list[tuple[
         lengths = differences.astype("<i8")
         content = lengths.tobytes()
         total.update(content)
-        begin = offsets[0]
-        first = int(begin)
-        end = offsets[-1]
-        last = int(end)
+        first = int(offsets[0])
+        last = int(offsets[-1])
         span = (first, last)
         spans.append(span)
     return spans

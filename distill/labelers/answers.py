@@ -104,8 +104,7 @@ def logits_of(probabilities: Array, *, exclusive: bool) -> Array:
         sums = probabilities.sum(axis=1)
         is_wrong |= np.abs(sums - 1) > _SUM_TOLERANCE
     if is_wrong.any():
-        first = np.argmax(is_wrong)
-        row = int(first)
+        row = int(np.argmax(is_wrong))
         due = "that sum to 1" if exclusive else "in 0..1"
         shown = _shown(probabilities[row])
         raise ValueError(f"row {row} of the answer has no probabilities {due}: {shown}")

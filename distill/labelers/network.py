@@ -52,8 +52,7 @@ class NetworkLabeler:
         """Load it from storage, the weights' sha256 checked. Without `head`: the first. Raises
         StorageError, and as `network_of`."""
         network = load_network(folder, record, code)
-        names = iter(record.heads)
-        first_head = next(names)
+        first_head = next(iter(record.heads))
         return cls(network, head=head or first_head, device=device, precision=precision)
 
     def prepare(self, features: Inputs) -> Inputs:

@@ -39,8 +39,7 @@ def computing(device: str, precision: str) -> Iterator[None]:
 
     halves = {"bfloat16": torch.bfloat16, "float16": torch.float16}
     half = halves.get(precision)
-    parts = device.partition(":")
-    device_type = parts[0]
+    device_type = device.partition(":")[0]
     autocast = torch.autocast(device_type, half, enabled=half is not None)
     with torch.inference_mode(), autocast:
         yield

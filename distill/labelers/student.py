@@ -89,8 +89,7 @@ class StudentLabeler(ModelLabelerKind):
             from distill.labelers.layer import LayerLabeler
 
             return LayerLabeler(folder, record, self.layer, runtime, self.width, code=code)
-        names = iter(record.heads)
-        first_head = next(names)
+        first_head = next(iter(record.heads))
         head = self.head or first_head
         self._require_head(folder, record, head)
         if record.form == "eszsl":

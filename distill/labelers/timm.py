@@ -175,8 +175,7 @@ def label_names(config: Mapping[str, Any]) -> tuple[str, ...]:
         in_order = sorted(names, key=int)
         names = [names[number] for number in in_order]
     if names:
-        texts = map(str, names)
-        return tuple(texts)
+        return tuple(map(str, names))
     count = config.get("num_classes") or own.get("num_classes") or 0
     return tuple(map(str, range(int(count))))
 

@@ -191,8 +191,7 @@ class Holdout:
         weights = self.weights[target]
         unseen = unseen_class[target]
         losses = np.empty((2, len(calibrations), len(self.spec.scales)))
-        count = len(target)
-        rows = np.arange(count)
+        rows = np.arange(len(target))
         for number, scale in enumerate(self.spec.scales):
             logits = scale * scores
             # calibration moves all seen classes together, so their normaliser and the others' are

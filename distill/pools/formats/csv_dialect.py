@@ -92,8 +92,7 @@ def _marks(text: str, usual: str) -> tuple[str, str | None]:
             return 0.0, 0.0
         cells = [cell for row in rows for cell in row]
         whole = sum(len(row) == len(rows[0]) for row in rows)
-        are_numbers = map(_is_number, cells)
-        numbers = sum(are_numbers)
+        numbers = sum(map(_is_number, cells))
         return whole / len(rows), numbers / len(cells)
 
     delimiters = [usual, *_DELIMITERS.replace(usual, "")]

@@ -120,8 +120,7 @@ def _quotes(letters: Letters, part: slice, marks: CsvMarks) -> Numbers:
     if not marks.escape:
         return quotes
     is_escaped = np.zeros(len(quotes), np.bool_)
-    count = len(quotes)
-    left = np.arange(count)
+    left = np.arange(len(quotes))
     back = 1
     while len(left):
         left = left[quotes[left] >= back]

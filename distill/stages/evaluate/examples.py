@@ -73,8 +73,7 @@ class ReadExamples:
         if self.truth.kind == "value":
             return _numbers(predicted)
         if self.truth.exclusive:
-            place = predicted.argmax()
-            best = int(place)
+            best = int(predicted.argmax())
             return f"{self.truth.classes[best]} ({100 * predicted[best]:.0f}%)"
         flags = predicted > 0.5
         return self._flagged(flags)

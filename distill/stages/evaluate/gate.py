@@ -134,8 +134,7 @@ class _Gate:
         confidence = self.plan.gate.confidence
         near = one_sided(confidence)
         far = one_sided(1 - (1 - confidence) / len(table.rows))
-        counted = table.rows[line]
-        rows = float(counted)
+        rows = float(table.rows[line])
         if rule.measure not in ROW_MEASURES[self.judged.kind] or not rows:
             return None
         reference = self._reference(rule)

@@ -59,8 +59,7 @@ def _worst_first(table: SliceTable, key: str, measure: str) -> list[int]:
     sign = -1 if measure in LOWER_IS_BETTER else 1
 
     def rank(line: int) -> tuple[bool, float]:
-        counted = table.rows[line]
-        rows = float(counted)
+        rows = float(table.rows[line])
         total, _ = table.mean_sums(line, key, measure)
         return rows < LEAST_ROWS, sign * total / max(rows, 1)
 
@@ -68,8 +67,7 @@ def _worst_first(table: SliceTable, key: str, measure: str) -> list[int]:
 
 
 def _result(slicing: str, sums: SliceSums, table: SliceTable, line: int) -> SliceResult:
-    counted = table.rows[line]
-    rows = int(counted)
+    rows = int(table.rows[line])
     measures = {}
     for key in table.judged.keys:
         names = ROW_MEASURES[table.judged.kind]
@@ -83,8 +81,7 @@ def _result(slicing: str, sums: SliceSums, table: SliceTable, line: int) -> Slic
 def _figures(table: SliceTable, line: int, key: str, measure: str) -> Sequence[float]:
     """Return the measure and the ends of its interval."""
     # a single row has no interval
-    counted = table.rows[line]
-    rows = float(counted)
+    rows = float(table.rows[line])
     total, squares = table.mean_sums(line, key, measure)
     floored = max(rows, 1)
     value = total / floored

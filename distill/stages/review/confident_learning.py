@@ -69,7 +69,6 @@ def suspects(probabilities: Array, given: Classes, thresholds: Array) -> tuple[C
     confident = confident_classes(probabilities, thresholds)
     likeliest = probabilities.argmax(axis=1)
     is_suspect = (confident != NOBODY) & (confident != given) & (likeliest != given)
-    count = len(given)
-    line = np.arange(count)
+    line = np.arange(len(given))
     margin = probabilities[line, np.maximum(confident, 0)] - probabilities[line, given]
     return np.where(is_suspect, confident, NOBODY), np.where(is_suspect, margin, -np.inf)

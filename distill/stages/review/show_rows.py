@@ -114,8 +114,7 @@ def place_of_labels(step: ReviewStep) -> str:
 
 
 def _word(name: str, classes: tuple[str, ...], said: Array) -> dict[str, Any]:
-    place = said.argmax()
-    best = int(place)
+    best = int(said.argmax())
     return {"labels": name, "class": classes[best], "probability": float(said[best])}
 
 

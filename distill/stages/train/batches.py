@@ -39,8 +39,7 @@ def joint_outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, 
     outputs = forward(joined)
     sizes = [len(batch["row"]) for batch in batches]
     by_head = {head: torch.split(values, sizes) for head, values in outputs.items()}
-    count = len(batches)
-    numbers = range(count)
+    numbers = range(len(batches))
     return [{head: parts[number] for head, parts in by_head.items()} for number in numbers]
 
 

@@ -59,8 +59,7 @@ def save_checkpoint(
         for name, value in state.items():
             tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
     content = safetensors.torch.save(apart(tensors))
-    hashed = hashlib.sha256(content)
-    digest = hashed.hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     # padded, so that a listing is in the order of steps
     key = f"step_{position.step:09d}"
     # named by its digest: a run that takes the same step again overwrites no tensors that a stored

@@ -167,8 +167,7 @@ class LaneGradients:
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
-        count = len(self.lanes)
-        numbers = range(count)
+        numbers = range(len(self.lanes))
         tensors = [on_device(batch, self.context.device) for batch in batches]
         lanes = [
             [batch_part(batch, number, len(numbers)) for batch in tensors] for number in numbers
@@ -205,8 +204,7 @@ class LaneGradients:
     def _sum_over_lanes(self, compute: Callable[[int], Tensor]) -> Tensor:
         """The sum over the lanes of all workers, `compute`d from the number of each of mine."""
         workers = self.context.workers
-        count = len(self.lanes)
-        numbers = range(count)
+        numbers = range(len(self.lanes))
         is_power_of_two = not workers & (workers - 1)
         if not is_power_of_two:
             gathered = self._gather(torch.stack([compute(number) for number in numbers]))

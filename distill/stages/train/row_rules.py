@@ -159,8 +159,7 @@ class AdamWRows:
 
     def _measure(self, steps: Numbers) -> tuple[Numbers, Numbers]:
         """a_s and c_s (T, HORIZON) of the steps to come after each."""
-        first_step = steps[0]
-        first = int(first_step)
+        first = int(steps[0])
         rates = np.array([self.rate(first + ahead) for ahead in range(len(steps) + HORIZON)])
         decayed = rates * self.decay
         kept = 1 - decayed

@@ -84,8 +84,7 @@ def _batch_norms(setup: TrainingSetup) -> BatchNorms | None:
 
 def forward_maker(training: Training, device: str) -> Callable[[nn.Module], Forward]:
     """Return how a network is run: compiled and in the job's precision, its outputs float32."""
-    parts = device.partition(":")
-    device_kind = parts[0]
+    device_kind = device.partition(":")[0]
     is_bfloat16 = training.precision == "bfloat16"
 
     def make_forward(network: nn.Module) -> Forward:

@@ -87,8 +87,7 @@ def _train_together(
         for plan in plans:
             needs = training_needs(plan.key, plan.plan, plan.training)
             engine.require(needs)
-        counts = map(_rows, plans)
-        rows = sum(counts)
+        rows = sum(map(_rows, plans))
         progress = track(title, rows)
         bar = held.enter_context(progress)
         # torch is loaded here, where something is trained

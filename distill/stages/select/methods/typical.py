@@ -94,8 +94,7 @@ def _most_typical(values: Matrix, most: int, neighbours: int) -> tuple[Int64, Fl
             stale = np.flatnonzero(typicality > -np.inf)
             used = count
         typicality[stale], reach[stale] = _typicality(distances[stale], count)
-        place = np.argmax(typicality)
-        best = int(place)
+        best = int(np.argmax(typicality))
         offsets[number] = best
         scores[number] = typicality[best]
         # only rows that had it for a neighbour need to be looked at again: some 20 of thousands
