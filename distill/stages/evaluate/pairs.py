@@ -69,11 +69,8 @@ def pair_values(predicted: Sequence[Array], truth: Array) -> MetricSums:
         [np.square(one - other).mean(axis=1).sum() for other in predicted] for one in predicted
     ]
     errors = [np.square(each - truth).mean(axis=1) for each in predicted]
-    return {
-        "squares": np.array(squares),
-        "rows": np.array([float(len(predicted[0]))]),
-        **_score_sums(np.stack(errors)),
-    }
+    row_count = np.array([float(len(predicted[0]))])
+    return {"squares": np.array(squares), "rows": row_count, **_score_sums(np.stack(errors))}
 
 
 def _score_sums(scores: Array) -> MetricSums:
