@@ -79,8 +79,7 @@ class CascadeResult:
 
 @dataclass(frozen=True)
 class CascadeCost:
-    """What a cascade takes, beside what the teacher alone would. Of one worker; None: nobody can
-    say."""
+    """What a cascade takes of one worker, beside the teacher alone; None: nobody can say."""
 
     result: CascadeResult
     student_seconds: float | None  # for a million rows

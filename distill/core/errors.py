@@ -91,8 +91,7 @@ class TrainingError(WorkError):
 
 
 class UnlearnableError(TrainingError):
-    """What a student is to learn cannot be learned so; all ranks of its team find that alike, at
-    the same point."""
+    """What a student is to learn cannot be learned so; all ranks of its team find that alike."""
 
 
 class ExportError(WorkError):

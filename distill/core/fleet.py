@@ -1,6 +1,5 @@
-"""Drivers that worked on a job at the same time, taken together: `distill run --part` starts many,
-each with a record of its own.
-"""
+"""Drivers that worked on a job at one time, taken together: `distill run --part` starts many, each
+with a record of its own."""
 
 from __future__ import annotations
 

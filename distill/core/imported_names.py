@@ -45,8 +45,7 @@ def _called(function: ast.expr) -> str:
 
 
 def _name_given(call: ast.Call) -> str:
-    """The name that a call imports, as far as the text tells it: of `f"models.{kind}"` the
-    package."""
+    """The name that a call imports, as far as the text tells: of `f"models.{kind}"` the package."""
     named = [each.value for each in call.keywords if each.arg == "name"]
     name: ast.expr | None = next(iter([*call.args, *named]), None)
     is_whole = isinstance(name, ast.Constant)

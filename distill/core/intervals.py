@@ -131,8 +131,8 @@ def _reach(gained: float, lost: float, rows: float, level: float) -> float:
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Return the two-sided p-value that two methods are right equally often, by the rows where one
-    alone is."""
+    """Return the two-sided p-value that two methods are right equally often, by their discordant
+    rows."""
     total = gained + lost
     fewer = min(gained, lost)
     if total == 0:

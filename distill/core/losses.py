@@ -1,6 +1,5 @@
-"""What a run lost on its way, counted from its events: nodes, labelling workers, training workers,
-and the head node's answers. And what it did about it, in a line.
-"""
+"""What a run lost on its way, counted from its events: nodes, labelling and training workers, and
+the head node's answers. And what it did about it, in a line."""
 
 from __future__ import annotations
 

@@ -92,8 +92,7 @@ def without_usual(plain: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[st
 def digest(content: Any) -> str:
     """Return the sha256 of the canonical JSON, in hex."""
     content_bytes = canonical(content)
-    hashed = hashlib.sha256(content_bytes)
-    return hashed.hexdigest()
+    return hashlib.sha256(content_bytes).hexdigest()
 
 
 def seal(body: dict[str, Any]) -> bytes:
@@ -104,8 +103,7 @@ def seal(body: dict[str, Any]) -> bytes:
 
 
 def unseal(content: bytes, where: str) -> dict[str, Any]:
-    """Return the body of a sealed object. Raises StorageError where it is damaged or of another
-    version."""
+    """Return the body of a sealed object. Raises StorageError: damaged, or another version's."""
     try:
         sealed = json.loads(content)
         body = sealed["body"]
@@ -177,10 +175,8 @@ def _digest_lengths(total: hashlib._Hash, chunks: list[pa.Array]) -> list[tuple[
         lengths = differences.astype("<i8")
         content = lengths.tobytes()
         total.update(content)
-        begin = offsets[0]
-        first = int(begin)
-        end = offsets[-1]
-        last = int(end)
+        first = int(offsets[0])
+        last = int(offsets[-1])
         span = (first, last)
         spans.append(span)
     return spans
@@ -214,8 +210,7 @@ def table_note(table: pa.Table) -> str:
 
 
 def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
-    """Return the table of a sealed Arrow file. Raises StorageError where it is damaged or has
-    another schema."""
+    """Return the table of a sealed Arrow file. Raises StorageError where it is damaged."""
     try:
         table = pa.ipc.open_file(pa.py_buffer(content), options=_ONE_THREAD).read_all()
         table.validate(full=True)

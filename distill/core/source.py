@@ -55,8 +55,7 @@ class PythonFile:
     def sha256(self) -> str:
         """Of the whole text, in hex."""
         content = self.whole_text.encode()
-        hashed = hashlib.sha256(content)
-        return hashed.hexdigest()
+        return hashlib.sha256(content).hexdigest()
 
     @property
     def module_name(self) -> str:

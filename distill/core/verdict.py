@@ -28,7 +28,7 @@ def format_measure(measure: str, value: float | None, spread: float | None = Non
 
 def format_interval(group: Group, measure: str) -> str:
     """Return a group's interval without its unit, such as `92.0 to 94.1`; nothing where none is
-    known."""
+    known"""
     interval = group.interval(measure)
     if interval is None:
         return ""
@@ -127,8 +127,7 @@ def what_terms_add(evaluation: Evaluation) -> list[str]:
 
 
 def _added_term(shorter: Group, longer: Group) -> str | None:
-    """Return the one term that `longer` is taught by and `shorter` is not; None where they differ
-    otherwise."""
+    """Return the one term that `longer` has more; None where they differ otherwise."""
     # counted, since two terms may learn from one label set
     fewer = shorter.first.taught_by
     terms = Counter(fewer)

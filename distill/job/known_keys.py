@@ -95,8 +95,7 @@ class TableSchema:
         return TableSchema(self._model, DescribedSchema)
 
     def kinds(self, location: Location) -> list[str]:
-        """Return what `kind` may say in the table that is due at a location; none where it has no
-        kind."""
+        """Return what `kind` may say in the table due at a location; none where it has no kind."""
         found: list[str] = []
         for choice in self._choices_at(location):
             kind = choice.get("properties", {}).get("kind", {})
@@ -104,8 +103,7 @@ class TableSchema:
         return found
 
     def meaning(self, location: Location) -> str:
-        """Return the first sentence that describes a key, in brackets after a blank; "" where there
-        is none."""
+        """Return the first sentence that describes a key, in brackets; "" without one."""
         for node in self._described._nodes(location):
             if "description" in node:
                 words = node["description"].split(". ")[0].rstrip(".").split()
@@ -132,8 +130,7 @@ class TableSchema:
         return f" Did you mean {near[0]!r}?" if near else " `distill schema` lists the known ones."
 
     def _around(self, location: Location) -> Location:
-        """The table that has the one at a location: numbers of items and chosen alternatives are no
-        tables."""
+        """The table that has the one at a location; numbers and alternatives are none."""
         while location:
             *outer, last = location
             location = tuple(outer)
@@ -159,8 +156,7 @@ class TableSchema:
         return nodes
 
     def _below(self, node: Node, part: int | str) -> Iterator[Node]:
-        """Yield what a schema says of the item, the key or the chosen alternative `part` of a
-        value."""
+        """Yield what a schema says of the item, the key or the chosen alternative `part`."""
         for choice in self._choices(node):
             properties = choice.get("properties", {})
             if isinstance(part, int):

@@ -1,10 +1,10 @@
-"""From a TOML file to a checked `Job`, or to one error that names the file, the key, the value and
-the way out."""
+"""From a TOML file to a checked `Job`, or to one error: file, key, value and the way out."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from distill.core.errors import JobError
 from distill.core.plugins import load_plugins
 from distill.core.source import read_source
-from distill.job.correction_pools import correction_pools
 from distill.job.job import Job
 from distill.job.problems import problem_lines
 from distill.job.selection_pools import selection_pools
+from distill.pools.corrections import corrections_path
+from distill.pools.formats.corrected import CorrectedShard
 from distill.pools.formats.selection import SelectionShard
 from distill.spec.audit import split_path
 from distill.spec.pools import CsvDialect, ImageFeatures, Pool
@@ -64,8 +65,7 @@ def read_dialect(text: str, where: str) -> CsvDialect:
 
 
 def _parse(tables: dict[str, Any], file: Path, text: str) -> Job:
-    """Return a resolved job from tables as TOML gives them. Raises JobError, with every problem
-    found."""
+    """Return a resolved job from tables as TOML has them. Raises JobError, with every problem."""
     folder = file.parent.absolute()  # before any code of the user's, which may change the folder
     plugins = tables.get("plugins")
     _load_plugins(plugins, file, folder)
@@ -111,7 +111,7 @@ def _resolved(job: Job) -> Job:
         select[name] = choice.model_copy(update={"seed": seed})
     declared = _pools(job)
     pools = _with_held_out(job, declared)
-    pools |= correction_pools(pools)
+    pools |= _correction_pools(pools)
     pools |= selection_pools(job.select, pools)
     update = {"pools": pools}
     job = job.model_copy(update=update)
@@ -233,3 +233,18 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
         )
     update = {"classes": classes}
     return pool.model_copy(update=update)
+
+
+def _correction_pools(pools: Mapping[str, Pool]) -> dict[str, Pool]:
+    """Return the pools whose files are corrections, as the rows of other pools that they are."""
+    found = {}
+    for name, pool in pools.items():
+        if pool.corrects is None:
+            continue
+        base = pools.get(pool.corrects.removeprefix("pools."))
+        # else it is refused with all other names that nothing has
+        if base is not None and base.corrects is None:
+            folder = corrections_path(name)
+            path = f"{{root}}/{folder}"
+            found[name] = pool.as_corrections(path, CorrectedShard.name, base)
+    return found

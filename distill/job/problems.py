@@ -44,8 +44,7 @@ def problem_lines(
 
 
 def _lines(key: str, problems: list[ErrorDetails], schema: TableSchema) -> Iterator[str]:
-    """Yield what is wrong at one key: a value that may be one of several things has a problem for
-    each of them."""
+    """Yield what is wrong at one key: a value that may be one of several has a problem for each."""
     due = []
     for problem in problems:
         line = _line(key, problem, schema)

@@ -155,8 +155,7 @@ def _key(tables: Any, part: str, where: str) -> int | str:
     known = []
     key: int | str = part
     if isinstance(tables, list):
-        length = len(tables)
-        numbers = range(length)
+        numbers = range(len(tables))
         known = list(numbers)
         key = int(part) if part.isdigit() else part
     elif isinstance(tables, dict):

@@ -1,5 +1,4 @@
-"""What a key of a job file must be, in the words of TOML, for each kind of mistake that pydantic
-tells."""
+"""What a key of a job file must be, in the words of TOML, for each mistake that pydantic tells."""
 
 from __future__ import annotations
 

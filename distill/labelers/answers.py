@@ -104,8 +104,7 @@ def logits_of(probabilities: Array, *, exclusive: bool) -> Array:
         sums = probabilities.sum(axis=1)
         is_wrong |= np.abs(sums - 1) > _SUM_TOLERANCE
     if is_wrong.any():
-        first = np.argmax(is_wrong)
-        row = int(first)
+        row = int(np.argmax(is_wrong))
         due = "that sum to 1" if exclusive else "in 0..1"
         shown = _shown(probabilities[row])
         raise ValueError(f"row {row} of the answer has no probabilities {due}: {shown}")
@@ -133,8 +132,7 @@ def look_like_probabilities(numbers: Array, *, exclusive: bool) -> bool:
 
 
 def _columns(answer: Any) -> Mapping[str, Any] | None:
-    """A table's columns by their names; None of what is no table. Raises ValueError where two are
-    of one name."""
+    """A table's columns by name; None of no table. Raises ValueError for a name twice."""
     if isinstance(answer, Mapping):
         return {str(name): column for name, column in answer.items()}
     names = getattr(answer, "column_names", None)  # Arrow
@@ -173,8 +171,7 @@ def _names_due(columns: Sequence[str], outputs: Outputs, table: str) -> Sequence
 
 
 def _require_row_order(answer: Any) -> None:
-    """Refuse a pandas answer whose index says that its rows were sorted otherwise. Raises
-    ValueError."""
+    """Refuse a pandas answer whose index says that rows moved. Raises ValueError."""
     index = getattr(answer, "index", None)
     if index is None or callable(index):  # a list's method
         return

@@ -62,8 +62,7 @@ def nll_over_grid(logits: Matrix, truth: npt.NDArray[Any]) -> Double:
         return _independent_nll(z, truth)
     # exp must not overflow, and z / t is up to 32 times the logits
     z -= z.max(axis=1, keepdims=True)
-    count = len(z)
-    rows = np.arange(count)
+    rows = np.arange(len(z))
     of_truth = z[rows, truth]
     sums = []
     for t in GRID:
@@ -83,8 +82,7 @@ def _independent_nll(z: Double, truth: npt.NDArray[Any]) -> Double:
 def best_temperature(nll: Double) -> float:
     """Return the temperature of the smallest sum, between the grid's points. Raises ValueError
     where the sum still falls at the grid's end."""
-    place = np.argmin(nll)
-    lowest = int(place)
+    lowest = int(np.argmin(nll))
     # at an end the labeler is always right or knows nothing: no temperature is the likeliest
     if lowest in (0, len(nll) - 1):
         raise ValueError(f"the likelihood still grows at temperature {GRID[lowest]:.3g}")
@@ -100,8 +98,7 @@ def best_temperature(nll: Double) -> float:
 
 
 def read_calibration(folder: Storage) -> Calibration | None:
-    """Read the stored calibration; None before it is found. Raises StorageError where it is
-    damaged."""
+    """Read the stored calibration; None before it is found. Raises StorageError if damaged."""
     content = folder.read_or_none(_DONE)
     if content is None:
         return None

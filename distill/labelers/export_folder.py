@@ -74,8 +74,7 @@ class ExportFolder:
 
 
 def read_export(folder: Storage) -> ExportFolder | None:
-    """Read what an export says of itself; None where there is none. Raises StorageError where that
-    is damaged."""
+    """Read what an export says of itself; None without one. Raises StorageError if damaged."""
     content = folder.read_or_none(MODEL)
     if content is None:
         return None

@@ -138,8 +138,7 @@ class ModelLabelerKind(LabelerKind):
         return ()
 
     def misread(self, features: Features | None, uri: str) -> Iterator[str]:  # noqa: ARG002
-        """Yield why the model at `uri` cannot read a pool of these features, as its own files say
-        it."""
+        """Yield why the model at `uri` cannot read a pool of these features, as its files say."""
         yield from ()
 
     def identify(self, uri: str, where: str) -> ModelFiles:

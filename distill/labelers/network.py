@@ -52,13 +52,11 @@ class NetworkLabeler:
         """Load it from storage, the weights' sha256 checked. Without `head`: the first. Raises
         StorageError, and as `network_of`."""
         network = load_network(folder, record, code)
-        names = iter(record.heads)
-        first_head = next(names)
+        first_head = next(iter(record.heads))
         return cls(network, head=head or first_head, device=device, precision=precision)
 
     def prepare(self, features: Inputs) -> Inputs:
-        """Return text as the buckets of its n-grams or as tokens; numbers and images as they
-        are."""
+        """Return text as buckets of its n-grams or as tokens; numbers and images as they are."""
         return as_input(self.network, features)
 
     def label(self, features: Inputs) -> Matrix:
@@ -116,8 +114,7 @@ def load_network(folder: str, record: ModelRecord, code: Code | None = None) -> 
 
 
 def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) -> MultiHead:
-    """Build a network from its record and the bytes of its safetensors. Raises as
-    `network_of_tensors`."""
+    """Build a network from its record and its safetensors. Raises as `network_of_tensors`."""
     return network_of_tensors(record, safetensors.torch.load(weights), code)
 
 

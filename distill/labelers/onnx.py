@@ -114,8 +114,7 @@ class OnnxLabeler:
         self.answers = SharedPass(self._all_answers)
 
     def giving(self, spec: OnnxLabelerTable, runtime: Runtime) -> OnnxLabeler:
-        """Return the labeler of another output, which both give by one pass. Raises
-        LabelerError."""
+        """Return the labeler of another output, given by the same pass. Raises LabelerError."""
         other = copy.copy(self)
         other.spec = spec
         other.output = _known_output(self.session, spec.output)

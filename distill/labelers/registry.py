@@ -1,5 +1,4 @@
-"""From a recipe to a labeler, ready on a device. What a form needs is imported only where it is
-built."""
+"""From a recipe to a labeler on a device. What a form needs is imported where it is built."""
 
 from __future__ import annotations
 
@@ -142,8 +141,7 @@ def require_libraries_of(recipe: Recipe) -> None:
 
 
 def libraries_of(recipe: Recipe) -> list[str]:
-    """Return the libraries that decide its outputs beside torch and numpy, by the names that are
-    installed."""
+    """Return the installed libraries that decide its outputs, beside torch and numpy."""
     libraries: dict[str, None] = {}
     for kind in _kinds(recipe):
         names = kind.libraries.values()

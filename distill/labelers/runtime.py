@@ -32,16 +32,14 @@ class Runtime:
 
 @contextmanager
 def computing(device: str, precision: str) -> Iterator[None]:
-    """Run torch without gradients in `precision`: matrix products in half of the bits where it is
-    not float32."""
+    """Run torch without gradients in `precision`: but for float32, products in half of the bits."""
     # imported here: this module is imported wherever a job is read, and a finished job needs no
     # torch, which takes 3 s to import
     import torch
 
     halves = {"bfloat16": torch.bfloat16, "float16": torch.float16}
     half = halves.get(precision)
-    parts = device.partition(":")
-    device_type = parts[0]
+    device_type = device.partition(":")[0]
     autocast = torch.autocast(device_type, half, enabled=half is not None)
     with torch.inference_mode(), autocast:
         yield

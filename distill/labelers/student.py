@@ -1,5 +1,4 @@
-"""A model that distill trained as a labeler: yesterday's student teaches the next, by a head or by
-a layer."""
+"""A model that distill trained as a labeler: yesterday's student teaches, by head or layer."""
 
 from __future__ import annotations
 
@@ -90,8 +89,7 @@ class StudentLabeler(ModelLabelerKind):
             from distill.labelers.layer import LayerLabeler
 
             return LayerLabeler(folder, record, self.layer, runtime, self.width, code=code)
-        names = iter(record.heads)
-        first_head = next(names)
+        first_head = next(iter(record.heads))
         head = self.head or first_head
         self._require_head(folder, record, head)
         if record.form == "eszsl":

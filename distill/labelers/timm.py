@@ -83,8 +83,7 @@ class TimmClassifier(ModelLabelerKind):
             )
 
     def build(self, runtime: Runtime) -> Labeler:
-        """Build it on the device. Raises LabelerError where the model is not what the table
-        says."""
+        """Build it on the device. Raises LabelerError where the model is not the table's."""
         return TimmLabeler(self, runtime)
 
     def pass_key(self) -> tuple[object, ...]:
@@ -92,8 +91,7 @@ class TimmClassifier(ModelLabelerKind):
         return (self.name, self.mean, self.std)
 
     def build_companion(self, first: Labeler, runtime: Runtime) -> Labeler:  # noqa: ARG002
-        """Build the labeler of another answer of the same network. Raises LabelerError as
-        `build`."""
+        """Build the labeler of another answer of the same network. Raises LabelerError."""
         assert isinstance(first, TimmLabeler)
         return first.giving(self)
 
@@ -128,8 +126,7 @@ class TimmLabeler:
         self.maps = SharedPass(self._all_maps)
 
     def giving(self, spec: TimmClassifier) -> TimmLabeler:
-        """Return the labeler of another answer, which both give by one pass. Raises
-        LabelerError."""
+        """Return the labeler of another answer, given by the same pass. Raises LabelerError."""
         self._require_outputs(spec)
         other = copy.copy(self)
         other.pre_logits = spec.gives == "embedding"
@@ -178,8 +175,7 @@ def label_names(config: Mapping[str, Any]) -> tuple[str, ...]:
         in_order = sorted(names, key=int)
         names = [names[number] for number in in_order]
     if names:
-        texts = map(str, names)
-        return tuple(texts)
+        return tuple(map(str, names))
     count = config.get("num_classes") or own.get("num_classes") or 0
     return tuple(map(str, range(int(count))))
 

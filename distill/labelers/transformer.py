@@ -84,8 +84,7 @@ class SequenceModel:
         is_alone = pairs is None
         truncation = True if is_alone else "only_first"
         columns = self.tokenizer(texts, pairs, truncation=truncation, max_length=self.max_tokens)
-        count = len(texts)
-        rows = range(count)
+        rows = range(len(texts))
         return [{name: columns[name][row] for name in columns} for row in rows]
 
     def logits(self, encoded: Tokens) -> Matrix:

@@ -23,8 +23,7 @@ LOG_NORMALIZER = "log_normalizer"
 
 
 def label_schema(contract: Contract, keys: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
-    """Return the columns of a data file under `contract`: the pool's keys, if it has any, then the
-    labels."""
+    """Return the columns of a data file under `contract`: the pool's keys, then the labels."""
     columns: dict[str, pa.DataType] = dict(keys or {})
     widths = _widths(contract)
     for name, width in widths.items():
@@ -88,8 +87,7 @@ def float_type(contract: Contract) -> np.dtype[np.floating]:
 
 
 def pack(values: npt.NDArray[np.generic], labelled: Bool, kind: pa.DataType) -> pa.Array:
-    """Make a column of the labelled rows' values, (labelled, n), and nulls (of zero bytes) between
-    them."""
+    """Make a column of the labelled rows' values, (labelled, n), and nulls between them."""
     if labelled.all():
         in_order = np.ascontiguousarray(values)
         content = pa.py_buffer(in_order)

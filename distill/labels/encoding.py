@@ -142,8 +142,7 @@ def decode_view(
 
 
 def decode(table: pa.Table, contract: Contract, temperature: float | None = None) -> SoftLabels:
-    """Turn columns into soft labels. `topk` needs one of its temperatures. Raises ContractError for
-    any other."""
+    """Turn columns into soft labels. `topk` needs one of its temperatures. Raises ContractError."""
     labelled = label_validity(table, contract)
     disagreement = None
     if contract.disagreement:

@@ -19,8 +19,7 @@ from distill.storage.base import ObjectMissingError, Storage
 
 
 def integrity_problem(folder: Storage, contract: Contract, entry: ManifestEntry) -> str | None:
-    """Find what is wrong with a committed fragment of the label set in `folder`; None where it is
-    whole."""
+    """Find what is wrong with a committed fragment of a label set; None where it is whole."""
     try:
         return _problem(folder, contract, entry)
     except ObjectMissingError as error:

@@ -107,8 +107,7 @@ def wait_while_busy(do: Callable[[], Result]) -> Result:
 def make_once(
     folder: Storage, what: str, find: Callable[[], Result | None], make: Callable[[], Result]
 ) -> Result:
-    """Return what `find` finds; where that is nothing, `make` it alone, or wait for the driver that
-    does."""
+    """Return what `find` finds; else `make` it alone, or wait for the driver that does."""
 
     def find_or_make() -> Result:
         found = find()
@@ -154,8 +153,7 @@ def read_holder(folder: Storage, key: str) -> Body | None:
 
 
 def is_running(holder: Body) -> bool:
-    """Whether the holder's process is there, as far as this machine can see: those of others are
-    taken to be."""
+    """Whether the holder's process is there; another machine's is taken to be."""
     if holder["machine"] != _machine():
         return True
     return bool(holder["started"] == _start_time(holder["pid"]))
@@ -260,8 +258,7 @@ def _this_process() -> Body:
 
 
 def _machine() -> str:
-    """This boot of this machine, and the processes that this one can see there (a container sees
-    its own)."""
+    """This boot of this machine, and the processes seen here (a container sees its own)."""
     with contextlib.suppress(OSError):
         path = Path("/proc/sys/kernel/random/boot_id")
         boot = path.read_text()

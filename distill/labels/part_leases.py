@@ -75,8 +75,7 @@ def hold_label_set(folder: Storage, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hold_part(folder: Storage, what: str, part: Part) -> Iterator[None]:
-    """Hold a part of a label set. Raises BusyError where another driver holds this part, or the
-    whole set."""
+    """Hold a part of a label set. Raises BusyError where another driver holds it, or the whole."""
     with hold_lease(folder.folder(PARTS), f"{what}, part {part}", _part_key(part)):
         whole = folder.read_or_none(LEASE)
         if whole is not None:

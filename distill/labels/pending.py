@@ -96,8 +96,7 @@ def find_pending(
 def find_misplaced(
     entries: Manifest, inventory: Inventory, fragment_rows: int
 ) -> Iterator[ManifestEntry]:
-    """Find entries of other rows than the fragment that they name, or of another file than its
-    shard."""
+    """Find entries of other rows than their fragment's, or of another file than its shard."""
     cut = inventory.fragment_table(fragment_rows)
     codes = fragment_codes(cut.shard, cut.number)
     same = np.zeros(len(entries), np.bool_)

@@ -68,8 +68,7 @@ def _differences(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def to_logits(gaps: npt.NDArray[np.generic], temperature: float) -> npt.NDArray[np.float32]:
-    """Turn differences of codes (B, k) into logits less the row's largest, over the temperature,
-    float32."""
+    """Turn differences of codes (B, k) into logits less the row's largest, over the temperature."""
     codes = gaps.T.copy()  # eight times faster than cumsum along the rows
     for column in range(1, len(codes)):
         codes[column] += codes[column - 1]

@@ -23,8 +23,7 @@ _MANIFEST = "manifest.json"
 def roll_up(
     folder: Storage, name: str, version: int, inventory: Inventory | None, *, what: str
 ) -> LabelWriter | None:
-    """Write what is committed and in no segment, alone; None after waiting for another driver that
-    did so."""
+    """Write what is committed and in no segment, alone; None where another driver did so."""
     parts = folder.folder(PARTS)
     title = f"{what}: its manifest"
     try:

@@ -93,8 +93,7 @@ def choose_takeover(
     # whole, since each takeover begins with making the labeler anew: others take halves of it
     unheld = [run for run in runs if holder[run[0]] == NOBODY]
     offers = unheld or [_later_half(run, leases[holder[run[0]]], in_work) for run in runs]
-    lengths = map(len, offers)
-    most = max(lengths)
+    most = max(map(len, offers))
     if most == 0:
         return None
     chosen = draw.choice([offer for offer in offers if 2 * len(offer) > most])

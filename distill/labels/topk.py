@@ -1,5 +1,4 @@
-"""The k largest of each row, in order; among equals the lowest index, which a partition alone
-leaves to the CPU."""
+"""The k largest of each row, in order; among equals the lowest index, on any CPU."""
 
 from __future__ import annotations
 

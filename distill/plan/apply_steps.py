@@ -1,5 +1,4 @@
-"""The steps of `distill apply`: choose where a student is sure, and write what was answered. See
-`steps`."""
+"""The steps of `distill apply`: choose where a student is sure, and write answers. See `steps`."""
 
 from __future__ import annotations
 

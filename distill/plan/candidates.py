@@ -25,8 +25,7 @@ from distill.spec.students import Student
 
 @dataclass(frozen=True)
 class Method:
-    """Something that is judged: a label set, stored over the test pool, or a head of a student,
-    asked now."""
+    """Something that is judged: a label set, stored over the test pool, or a head of a student."""
 
     key: str
     outputs: Outputs
@@ -72,8 +71,7 @@ def find_candidates(workspace: Workspace, pool: OpenPool) -> list[Candidate]:
 
 
 def powered_candidates(workspace: Workspace, teacher: str, pool: OpenPool) -> list[Candidate]:
-    """Find the teacher and all students over another pool than the test pool. Raises as
-    `find_candidates`."""
+    """Find the teacher and all students over another pool. Raises as `find_candidates`."""
     found = [_label_set(workspace, teacher, pool, teacher=True)]
     for variant in workspace.tables.job.variants:
         found.extend(_heads(workspace, variant, pool))

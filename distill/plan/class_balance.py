@@ -27,8 +27,7 @@ ClassCounts = npt.NDArray[np.int64]  # rows of each class, (C,)
 
 
 def class_weights(workspace: Workspace, term: Term, pools: Sequence[OpenPool]) -> tuple[float, ...]:
-    """Return what a row of each class counts in a term that is balanced, over all rows that it
-    sees."""
+    """Return what a row of each class counts in a balanced term, over all rows that it sees."""
     assert isinstance(term.row_weight, ClassBalance)
     counts = [_counts(workspace, term, pool) for pool in pools]
     return balancing_weights(np.sum(counts, axis=0), term.row_weight.power)

@@ -116,17 +116,10 @@ def _label_set_results(workspace: Workspace) -> tuple[LabelSetResult, ...]:
         for pool in spec.over:
             entries = workspace.label_set(name, pool).entries
             size_bytes = entries.size_bytes
-            results.append(
-                LabelSetResult(
-                    name,
-                    spec.version,
-                    pool,
-                    entries.rows,
-                    entries.rejected,
-                    len(entries),
-                    size_bytes,
-                )
+            result = LabelSetResult(
+                name, spec.version, pool, entries.rows, entries.rejected, len(entries), size_bytes
             )
+            results.append(result)
     return tuple(results)
 
 

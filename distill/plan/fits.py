@@ -13,8 +13,7 @@ from distill.spec.models import Eszsl
 
 
 def fit_step(workspace: Workspace, name: str, model: Eszsl) -> FitStep:
-    """Return the fit by passes of `fit.<name>`, or its record where it is done. Raises JobError,
-    PoolError."""
+    """Return the fit by passes of `fit.<name>`, or its record. Raises JobError, PoolError."""
     tables = workspace.tables
     folder = fit_folder(workspace, name)
     record = read_record(folder)

@@ -7,8 +7,7 @@ from distill.storage.base import Storage
 
 
 def former_objects(root: Storage, folder: str) -> list[tuple[str, int]]:
-    """Return keys under the root and sizes of all but the newest object, by key, of each folder in
-    `folder`."""
+    """Return keys and sizes of all but the newest object of each folder in `folder`."""
     newest: dict[str, tuple[str, int]] = {}
     former = []
     for meta in root.folder(folder).list_objects():

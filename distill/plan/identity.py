@@ -234,8 +234,7 @@ def _plain_pretrained(model: BegunNetwork) -> dict[str, Any]:
 
 
 def _plain_network(plain: dict[str, Any]) -> dict[str, Any]:
-    """What a network's table says, as it was before a word had more than letters where it means
-    that."""
+    """What a network's table says, as it was before a word had more than letters."""
     plain = without_usual(plain, _LETTERS)
     if isinstance(plain.get("text"), dict):
         plain["text"] = without_usual(plain["text"], _LETTERS)
@@ -255,8 +254,7 @@ def _described(workspace: Workspace, name: str, model: Eszsl) -> list[Any]:
 def _stopped_by(
     workspace: Workspace, stop: HeldOut | None, features: LabelFeatures | None
 ) -> list[dict[str, Any]]:
-    """What decides when a training stops and which epoch is kept: nothing where it trains to the
-    end."""
+    """What decides when a training stops and which epoch is kept: nothing without an early stop."""
     if stop is None:
         return []
     tables = workspace.tables

@@ -22,8 +22,7 @@ def judged_labels(tables: JobTables, on: str) -> list[str]:
 
 
 def _only_slices(tables: JobTables, name: str, on: str) -> bool:
-    """Whether a label set says something else than the test pool's target, and rows are told apart
-    by it."""
+    """Whether a label set says something else than the test pool's target, and slices rows."""
     evaluate = tables.evaluate
     if evaluate is None:
         return False

@@ -1,5 +1,4 @@
-"""The steps of a label set: its calibration, a look at it, the labelling itself, and what is stored
-of it."""
+"""The steps of a label set: its calibration, a look at it, the labelling, and what is stored."""
 
 from __future__ import annotations
 

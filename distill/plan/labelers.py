@@ -47,8 +47,7 @@ _TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5, "flo
 
 
 def prepare_labels(workspace: Workspace, name: str) -> tuple[Recipe, Contract]:
-    """Recipe and contract of `labels.<name>`. Raises ContractError where its fit or its calibration
-    is not done."""
+    """Recipe and contract of `labels.<name>`. Raises ContractError: its fit is not done."""
     recipe, contract = prepare_uncalibrated(workspace, name)
     temperature = stored_temperature(workspace, name, contract)
     return replace(recipe, temperature=temperature), replace(contract, calibration=temperature)
@@ -309,8 +308,7 @@ def _views(labels: Labels) -> dict[str, Any]:
 
 
 def _preprocessing(workspace: Workspace, name: str) -> dict[str, Any]:
-    """What decides the features that the labeler sees, and the keys beside its labels, as plain
-    values."""
+    """What decides the features that the labeler sees, and the keys, as plain values."""
     seen, columns = _seen(workspace, name)
     masks = _masks(workspace, name, columns)
     return {**seen, "mask": masks} if masks else seen

@@ -1,5 +1,4 @@
-"""From a job file to a checked job: every problem that the file alone shows is told before anything
-is done."""
+"""From a job file to a checked job: every problem that it alone shows is told before any work."""
 
 from __future__ import annotations
 

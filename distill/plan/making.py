@@ -37,8 +37,7 @@ def models_to_make(tables: JobTables, labels: Iterable[str]) -> list[MakeModelSt
 
 
 def networks_to_make(tables: JobTables) -> list[MakeModelStep]:
-    """Return the models that networks of fits and students begin as and the job makes itself, each
-    place once."""
+    """Return the models that networks begin as and the job makes itself, each place once."""
     found: dict[str, MakeModelStep] = {}
     for where, network in pretrained_of_job(tables):
         model = str(network.model)

@@ -167,8 +167,7 @@ def _sources(tables: JobTables, merge: Merge, where: str, pool: str) -> list[_So
 
 
 def _says(tables: JobTables, source: _Source) -> _Says | None:
-    """What a party's labels mean: of the job's own before they are written; None where another root
-    has none."""
+    """What a party's labels mean: of the job's own before they are written; None without any."""
     if source.is_own:
         outputs = tables.label_outputs(source.name)
         key, first = next(tables.labels[source.name].members(source.name))

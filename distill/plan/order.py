@@ -99,8 +99,7 @@ def _append(tables: JobTables, key: str, waiting: tuple[str, ...], order: dict[s
 
 
 def _tables(tables: JobTables) -> dict[str, Mapping[str, object]]:
-    """What a job makes, by kind and name; kinds in the order in which they are made where nothing
-    else decides."""
+    """What a job makes, by kind and name; kinds in the usual order of their making."""
     return {
         "fit": tables.fit,
         "structure": tables.structure,

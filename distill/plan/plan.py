@@ -92,8 +92,7 @@ class Plan:
         ]
 
     def hold_outs(self, read: ReadFileStats) -> list[HoldOutStep]:
-        """Return the pool of which a share is held out for an audit; `read` reads new files. Raises
-        PoolError."""
+        """Return the pool of which a share is held out for an audit. Raises PoolError."""
         audit = self.tables.audit
         if audit is None or audit.share is None:
             return []
@@ -158,15 +157,13 @@ class Plan:
                 yield step
 
     def gathers(self, names: Sequence[str] | None = None) -> Iterator[GatherStep]:
-        """Yield how the teachers of those fits, all by default, become one model. Raises
-        JobError."""
+        """Yield how the teachers of those fits, or of all, become one model. Raises JobError."""
         for name in self.tables.chosen_fits(names):
             if self.tables.fit[name].teachers is not None:
                 yield gather_step(self.workspace, name)
 
     def structure(self, name: str) -> StructureStep:
-        """Return the fit of `structure.<name>`. Raises ContractError where what it is fitted on is
-        missing."""
+        """Return the fit of `structure.<name>`. Raises ContractError if its rows are missing."""
         return structure_step(self.workspace, name)
 
     def looks(self) -> list[LookStep]:
@@ -202,8 +199,7 @@ class Plan:
         return calibrate_step(self.workspace, name)
 
     def annotators(self, name: str) -> AnnotatorsStep | None:
-        """Return how the parties of the merge `labels.<name>` are known; None where it is none, or
-        does not ask."""
+        """Return how the parties of the merge `labels.<name>` are known; None where nobody asks."""
         return annotators_step(self.workspace, name)
 
     def pooled(self, name: str) -> PooledStep | None:

@@ -27,8 +27,7 @@ def network_with_files(tables: JobTables, model: Model, where: str) -> Model:
 
 
 def student_with_files(tables: JobTables, student: Student, where: str) -> Student:
-    """Return a student whose networks' files are identified; `where` is its key. Raises
-    JobError."""
+    """Return a student whose networks' files are identified, `where` its key. Raises JobError."""
     if not pretrained_networks(student):
         return student
     model = network_with_files(tables, student.model, f"{where}.{TRUNK}")
@@ -58,8 +57,7 @@ def pretrained_networks(student: Student) -> dict[str, BegunNetwork]:
 
 
 def begun_networks(student: Student) -> dict[str, BegunNetwork]:
-    """Return those networks of a student that may begin so, by their keys; their weights may be
-    drawn too."""
+    """Return those networks of a student that may begin so, by key; weights may be drawn too."""
     networks = {TRUNK: student.model}
     for name, head in student.heads.items():
         if head.model is not None:

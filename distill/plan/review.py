@@ -132,20 +132,19 @@ def is_reviewable(tables: JobTables, name: str) -> bool:
 
 def _labels(workspace: Workspace, name: str, pool: OpenPool) -> ReviewLabels:
     slicing = label_slicing(workspace, name, pool)
-    label_tables = workspace.tables.labels
-    labeler = label_tables[name].labeler
-    fit = workspace.tables.fit[labeler.fit] if isinstance(labeler, Fitted) else None
-    base = workspace.tables.base_pool
-    learned_it = fit is not None and base(fit.on) == base(pool.name)
     tables = workspace.tables
+    labeler = tables.labels[name].labeler
+    fit = tables.fit[labeler.fit] if isinstance(labeler, Fitted) else None
+    base = tables.base_pool
+    learned_it = fit is not None and base(fit.on) == base(pool.name)
     outputs = tables.label_outputs(name)
     return ReviewLabels(name, outputs, slicing.column, slicing.pin, learned_it)
 
 
 def _truth(tables: JobTables, review: Review) -> Outputs | None:
-    if tables.pools[review.over].target is None:
-        return None
     pool = review.over
+    if tables.pools[pool].target is None:
+        return None
     outputs = tables.pool_outputs(pool)
     is_exclusive = outputs.judged_as == "exclusive"
     return outputs if is_exclusive else None
@@ -177,8 +176,7 @@ def _weak_slices(
     student = evaluation.students[0]
     method = student.first
     measure = evaluation.main_measure
-    measures = method.measures
-    overall = measures.get(measure)
+    overall = method.measures.get(measure)
     if overall is None:
         return
     sign = -1 if evaluation.kind == "value" else 1
@@ -214,8 +212,7 @@ def _stored_evaluation(workspace: Workspace) -> Evaluation | None:
 def _slicing(
     workspace: Workspace, pool: OpenPool, name: str, labels: Sequence[ReviewLabels]
 ) -> Slicing | None:
-    """How rows of the reviewed pool are told apart as those of the test pool were; None where they
-    cannot be."""
+    """How rows of the reviewed pool are told apart as the test pool's were; None without a way."""
     tables = workspace.tables
     assert tables.evaluate is not None
     evaluate = tables.evaluate

@@ -89,8 +89,7 @@ def learners(tables: JobTables, name: str) -> Iterator[str]:
 
 
 def require_live(workspace: Workspace, name: str) -> None:
-    """Refuse a selection that has rows of files which changed or vanished since. Raises
-    PoolError."""
+    """Refuse a selection with rows of files that changed or vanished since. Raises PoolError."""
     pool = workspace.pool(workspace.tables.select[name].pool)
     files = [key for each in workspace.rounds(name) for key in each.files]
     content = pool.inventory.content
@@ -206,8 +205,7 @@ def _seen(workspace: Workspace, structure: str, pool: OpenPool) -> Dataset:
 
 
 def _require_former(workspace: Workspace, name: str, former: str) -> None:
-    """Refuse to come after what is not chosen, or of rows that changed since. Raises ContractError,
-    PoolError."""
+    """Refuse to come after rows unchosen or changed. Raises ContractError, PoolError."""
     if not workspace.rounds(former):
         tables = workspace.tables
         raise ContractError(

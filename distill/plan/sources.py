@@ -1,5 +1,4 @@
-"""The files beside a job: sources of the user's own labelers, losses and networks, and what classes
-look like."""
+"""The files beside a job: sources of its own labelers, losses and networks, and descriptions."""
 
 from __future__ import annotations
 

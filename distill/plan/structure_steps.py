@@ -41,8 +41,7 @@ class StructureInputs:
 
 @dataclass(frozen=True)
 class LookStep:
-    """Look at a fitted structure over the rows that it was fitted on, for people; `result` says
-    that it is done."""
+    """Look at a fitted structure over the rows it was fitted on; `result` says that it is done."""
 
     name: str
     folder: str

@@ -118,8 +118,7 @@ class JobTables(JobSources):
         return self.pool_outputs(pool)
 
     def head_outputs(self, student: Student, head: str) -> Outputs:
-        """Return what a head answers: its declared classes, or the union of its terms' classes in
-        their order."""
+        """Return what a head answers: its declared classes, or its terms' in order."""
         sources = [self.term_outputs(term) for term in student.terms_of(head)]
         classes = student.heads[head].classes if head in student.heads else None
         if not classes:

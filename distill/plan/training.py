@@ -67,8 +67,7 @@ class TermPlan:
 
     @property
     def answer(self) -> str:
-        """Which of the network's answers it is held against: the head's, or what its projection
-        makes of it."""
+        """Which of the network's answers it is held against: the head's, or its projection's."""
         return self.head if self.projected is None else f"{self.head} → {self.column}"
 
     def weight_at(self, done: float) -> float:
@@ -267,8 +266,7 @@ def _term_plan(
     groups: Sequence[PoolGroup],
     widths: Mapping[str, int],
 ) -> TermPlan:
-    """One term with its dataset, and with its projection where that has another width than its
-    head."""
+    """One term with its dataset, and its projection where it has another width than its head."""
     student = subject.variant.spec
     term = student.terms[number]
     pools = pools_of(student, term)

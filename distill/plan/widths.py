@@ -84,8 +84,7 @@ def label_width(workspace: Workspace, name: str) -> int:
 
 
 def seen_width(workspace: Workspace, student: Student) -> int:
-    """Return the numbers a row that a student sees, of text that is not hashed 1. Raises
-    PoolError."""
+    """Return the numbers a row that a student sees, of unhashed text 1. Raises PoolError."""
     seen = student.features
     if seen is not None:
         return label_width(workspace, seen.label_set)

@@ -56,8 +56,7 @@ class Workspace:
         return other
 
     def see_as(self, other: Workspace) -> None:
-        """Take the pools, and what was found out about them, as another workspace over the same
-        root has them."""
+        """Take the pools, and what was found out about them, as another workspace has them."""
         self._pools = other._pools
         self._inventories = other._inventories
         self._remembered = other._remembered
@@ -185,8 +184,7 @@ class Workspace:
                 self._pools[name] = OpenPool(name, self.tables.pools[name], inventory)
 
     def label_set(self, name: str, pool: str) -> LabelSet:
-        """Read one label set, of live shards alone, unless it is known. Raises ContractError,
-        StorageError."""
+        """Read one label set, of live shards alone, once. Raises ContractError, StorageError."""
         if (name, pool) not in self._label_sets:
             self.label_set_state(name, pool)
         return self._label_sets[name, pool]

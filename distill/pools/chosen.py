@@ -140,8 +140,7 @@ def write_round(
 
 
 def put_round(folder: Storage, record: ChosenRound) -> ChosenRound:
-    """Store the record of a round whose files are there; return it, or the one that another driver
-    stored first."""
+    """Store the record of a round whose files are there; return it, or another driver's."""
     body = {**asdict(record), "files": list(record.files)}
     return ChosenRound.from_body(_put_record(folder.folder(_ROUNDS), record.number, body))
 

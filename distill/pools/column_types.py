@@ -26,8 +26,7 @@ _MOST_NAMED = 3
 
 
 def check_schemas(examples: Examples, spec: Pool, pool: str) -> None:
-    """Refuse files that lack a column that the job reads, or hold something else in it. Raises
-    PoolError."""
+    """Refuse files that lack a column, or hold something else in it. Raises PoolError."""
     problems = []
     for schema, where in examples.items():
         try:

@@ -82,8 +82,7 @@ def writable(features: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 def check_feature_types(schema: pa.Schema, features: Features, where: str) -> None:
-    """Refuse columns that cannot hold such features, whatever their width. Raises PoolError,
-    MissingExtraError."""
+    """Refuse columns that hold no such features. Raises PoolError, MissingExtraError."""
     for name in features.columns:
         field = schema.field(name)
         kind = value_type(field.type)

@@ -34,8 +34,7 @@ ReadFileStats = Callable[[str, str, Sequence[ObjectMeta], str, SaveFooters], Seq
 def read_file_stats(
     title: str, uri: str, entries: Sequence[ObjectMeta], format: str, save: SaveFooters
 ) -> list[FileStats]:
-    """Read the stats of files in threads of this process, with a bar. All but the last few are
-    saved on the way."""
+    """Read the stats of files in threads, with a bar. All but the last few are saved on the way."""
     keys = [entry.key for entry in entries]
     read: list[FileStats] = []
     saved = 0
@@ -53,8 +52,7 @@ def read_file_stats(
 
 
 def stats_of_files(uri: str, keys: Sequence[str], format: str) -> Iterator[FileStats]:
-    """Read the stats of files, in order. Raises StorageError where the store, and no file, is what
-    fails."""
+    """Read the stats of files, in order. Raises StorageError where the store is what fails."""
     files = open_storage(uri)
     schemas: dict[pa.Schema, pa.Schema] = {}
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -77,8 +75,7 @@ def _stats_of_file(files: Storage, key: str, format: str) -> FileStats:
 
 
 def require_readable(pool: str, stats: Sequence[FileStats]) -> list[Footer]:
-    """Return the footers of all files. Raises PoolError, which names files that cannot be read
-    and counts them."""
+    """Return the footers of all files. Raises PoolError, which names those that cannot be read."""
     wrong = [each for each in stats if isinstance(each, str)]
     if wrong:
         lines = [f"pools.{pool}: {len(wrong)} of {len(stats)} new files cannot be read:"]

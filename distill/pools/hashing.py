@@ -1,5 +1,4 @@
-"""Numbers that look drawn and are not: the finaliser of splitmix64 (Steele et al. 2014), a
-bijection of 64 bits."""
+"""Numbers that look drawn and are not: the finaliser of splitmix64 (Steele et al. 2014)."""
 
 from __future__ import annotations
 

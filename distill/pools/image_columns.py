@@ -1,5 +1,4 @@
-"""Columns of images that are not plain bytes: Hugging Face's struct, and lists of lists of
-bytes."""
+"""Columns of images that are no plain bytes: Hugging Face's struct, and lists of lists of bytes."""
 
 from __future__ import annotations
 

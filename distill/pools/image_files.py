@@ -63,8 +63,7 @@ def encoded_shape(content: bytes) -> tuple[int, int, int] | None:
 
 
 def decode_image(content: bytes | str, features: ImageFeatures) -> Bytes:
-    """Decode one image, or its text in base64: the shape's (height, width, channels). Raises
-    BadImageError."""
+    """Decode an image, or base64: (height, width, channels). Raises BadImageError."""
     with _named_trouble():
         packed = base64.b64decode(content, validate=True) if isinstance(content, str) else content
         if features.preprocess is None:

@@ -50,8 +50,7 @@ class Listing:
 
 
 def list_shards(files: Storage) -> list[ObjectMeta]:
-    """List the files of a folder that no job calls a pool, by key. Raises PoolError where there is
-    none."""
+    """List the files of a folder that no job calls a pool, by key. Raises PoolError without any."""
     return list_pool(files).shards
 
 

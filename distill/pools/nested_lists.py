@@ -74,8 +74,7 @@ def _shared_length(inner_lengths: Lengths, counts: Lengths) -> Lengths:
 
 
 def list_sides(array: pa.Array, width: int) -> tuple[int, ...]:
-    """Return the sides that most rows of `width` numbers have; empty of what are no lists of
-    lists."""
+    """Return the sides that most rows of `width` numbers have; empty of no lists of lists."""
     if not is_lists_of_lists(array.type):
         return ()
     _, shapes = flat_lists(array)

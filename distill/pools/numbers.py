@@ -75,8 +75,7 @@ def check_numbers(first: pa.Table, name: str) -> None:
 
 
 def check_flags(schema: pa.Schema, name: str, classes: int) -> None:
-    """Refuse a target of independent classes whose type cannot hold 0 or 1 for each. Raises
-    PoolError."""
+    """Refuse a target of independent classes that cannot hold 0 or 1 for each. Raises PoolError."""
     field = schema.field(name)
     kind = field.type
     if is_open_list(kind):

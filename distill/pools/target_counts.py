@@ -1,5 +1,4 @@
-"""How many rows of a pool have each class: one pass over its target column alone, a fragment at a
-time."""
+"""How many rows of a pool have each class: a pass over its target alone, a fragment at a time."""
 
 from __future__ import annotations
 
@@ -26,8 +25,7 @@ Counts = npt.NDArray[np.int64]
 def target_counts(
     inventory: Inventory, target: str, outputs: Outputs, fragment_rows: int
 ) -> Counts:
-    """Count rows by class, (C,), those without a known class left out. Raises PoolError,
-    StorageError."""
+    """Count rows by known class, (C,). Raises PoolError, StorageError."""
     classes = len(outputs.classes)
 
     def count(fragment: Fragment) -> Counts:

@@ -1,5 +1,4 @@
-"""`[evaluate]` and `[gate]`: who is judged on which rows, by which slices, and what is demanded of
-students."""
+"""`[evaluate]` and `[gate]`: who is judged on which rows, by which slices, and what is demanded."""
 
 from __future__ import annotations
 

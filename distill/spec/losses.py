@@ -88,8 +88,7 @@ class Loss(Kind):
 
     @property
     def label_temperature(self) -> float | None:
-        """At which temperature it reads a label set's logits: its key `temperature`, if it has
-        one."""
+        """At which temperature it reads logits of labels: its key `temperature`, if it has one."""
         return getattr(self, "temperature", None)
 
     @property

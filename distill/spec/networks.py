@@ -172,8 +172,7 @@ class Network(FitModel):
         """Raise JobError, by its key, where it does not fit the rows. Needs no torch."""
 
     def size(self, in_features: int) -> NetworkSize | None:  # noqa: ARG002  each has its own
-        """Return how large it is for rows of F numbers, without building it; None where only
-        building it tells."""
+        """Return how large it is for rows of F numbers, unbuilt; None where that is not known."""
         return None
 
     def built_size(self, in_features: int) -> NetworkSize | None:

@@ -42,8 +42,7 @@ class Outputs:
         return "exclusive" if self.exclusive else "independent"
 
     def is_like(self, other: Outputs) -> bool:
-        """Whether both are values, or logits of classes that exclude each other in both or in
-        neither."""
+        """Whether both are values, or logits, exclusive in both or in neither."""
         return (self.kind, self.exclusive) == (other.kind, other.exclusive)
 
     @property

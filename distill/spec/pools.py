@@ -268,8 +268,7 @@ class Pool(Table):
         return self._handed_in or self.path
 
     def as_corrections(self, path: str, format: str, base: Pool) -> Pool:
-        """Return the pool that its files are turned into: rows of `base`, whose files lie at
-        `path`."""
+        """Return the pool that its files are turned into: rows of `base`, its files at `path`."""
         # what people say is theirs, whatever becomes of the pool's own column of that name
         private = tuple(name for name in base.private if name != self.target)
         mask = {name: rule for name, rule in base.mask.items() if name != self.target}

@@ -1,5 +1,4 @@
-"""`[prices]`: what machines and requests cost, on which day. None is guessed: what no table says
-has no price."""
+"""`[prices]`: what machines and requests cost, on which day. What no table says has no price."""
 
 from __future__ import annotations
 

@@ -71,8 +71,7 @@ def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
 
 
 def column_names(head: str, outputs: Outputs) -> tuple[str, ...]:
-    """Return the columns of a head: what it predicts and, of exclusive classes, how probable that
-    is."""
+    """Return the columns of a head: what it predicts and, of exclusive classes, how probably."""
     predicted = f"predicted_{head}"
     if outputs.kind == "logits" and outputs.exclusive:
         probability = f"{predicted}_probability"

@@ -169,10 +169,8 @@ def _models(features: dict[str, object]) -> dict[str, str]:
         return {"teacher": large, "student": '{ kind = "mlp", hidden = [16] }'}
     height, width, channels = cast("tuple[int, int, int]", features["shape"])
     shape = [channels, height, width]
-    return {
-        "teacher": f'{{ kind = "cnn", shape = {shape} }}',
-        "student": f'{{ kind = "cnn", shape = {shape}, channels = [8, 16], hidden = 16 }}',
-    }
+    student = f'{{ kind = "cnn", shape = {shape}, channels = [8, 16], hidden = 16 }}'
+    return {"teacher": f'{{ kind = "cnn", shape = {shape} }}', "student": student}
 
 
 def _image_shape(column: pa.ChunkedArray) -> dict[str, object]:

@@ -251,8 +251,7 @@ def _parts(
 def _predict_part(
     student: ExportedStudent, batch: RowBatch, where: str
 ) -> tuple[pa.Table, Rejected]:
-    """Return a part's output, and the rows of it that are rejected. Raises PoolError, which names
-    the file."""
+    """Return a part's output, and which of its rows are rejected. Raises PoolError."""
     outputs, reasons = _outputs(student, batch, where)
     is_rejected = np.isin(np.arange(len(batch.table)), list(reasons))
     seen = student.features.columns

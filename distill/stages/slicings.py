@@ -46,8 +46,7 @@ def slice_values(slicing: Slicing, rows: ChunkRows) -> Texts:
 
 
 def label_values(labels: LabelSlicing, chunk: Chunk) -> Texts:
-    """Return (B,): what a label set says of each row of a chunk. Raises ContractError,
-    StorageError."""
+    """Return (B,): what a label set says of a chunk's rows. Raises ContractError, StorageError."""
     read = labels.column.load(chunk, pa.table({}))
     if "index" in read:
         said = [labels.classes[number] for number in read["index"][:, 0]]

@@ -1,2 +1,1 @@
-"""Accounting of differential privacy, in numpy alone: what noisy votes cost, and what a budget is
-enough for."""
+"""Accounting of differential privacy, in numpy: what votes cost, what a budget is enough for."""

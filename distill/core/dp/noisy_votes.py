@@ -25,7 +25,9 @@ from typing import Literal
 import numpy as np
 
 from distill.core.dp.renyi import ORDERS, Double, no_cost
-from distill.core.dp.tails import log_normal_tail, log_one_minus_exp
+
+# from so many deviations on the series of a tail is exact to 1e-12; `erfc` underflows at 37
+_FAR = 25.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +67,8 @@ class NoisyVote:
         if not self.is_confident:
             return np.zeros((len(votes), len(ORDERS)))
         most = votes.max(axis=1)
-        log_answered = log_normal_tail((self.threshold - most) / self.threshold_sigma)
-        log_unlikely = np.minimum(log_answered, log_one_minus_exp(log_answered))
+        log_answered = _log_normal_tail((self.threshold - most) / self.threshold_sigma)
+        log_unlikely = np.minimum(log_answered, _log_one_minus_exp(log_answered))
         # a maximum's sensitivity is that of an answer under √2 of the noise
         return gaussian_by_upset(log_unlikely, math.sqrt(2) * self.threshold_sigma)
 
@@ -85,7 +87,7 @@ def log_upset_gaussian(votes: Double, sigma: float) -> Double:
     """Return log q (B,) of votes (B, C): a bound of the probability that GNMax answers another
     class than the first (proposition 7 of Papernot et al. 2018)."""
     gaps = _gaps(votes)
-    log_each = log_normal_tail(gaps / (math.sqrt(2) * sigma))
+    log_each = _log_normal_tail(gaps / (math.sqrt(2) * sigma))
     classes = votes.shape[1]
     return _at_most_chance(log_each, classes)
 
@@ -128,9 +130,9 @@ def gaussian_by_upset(log_q: Double, sigma: float) -> Double:
         grows = log_q <= (higher_2 - 1) * cost_2 - higher_2 * (growth_1 + growth_2)
     usable = np.flatnonzero((higher_2 > 1) & grows & (-log_q > cost_2))
     q = log_q[usable, None]
-    log_p = log_one_minus_exp(q)
+    log_p = _log_one_minus_exp(q)
     share = (q + cost_2[usable, None]) * (1 - 1 / higher_2[usable, None])
-    log_a = log_p - log_one_minus_exp(share)
+    log_a = log_p - _log_one_minus_exp(share)
     log_b = cost_1[usable, None] - q / (higher_1[usable, None] - 1)
     above = ORDERS - 1
     likely = log_p + above * log_a
@@ -151,9 +153,9 @@ def laplace_by_upset(log_q: Double, pure: float) -> Double:
     curves = np.tile(plain, (len(log_q), 1))
     usable = np.flatnonzero(log_q <= -math.log1p(math.exp(pure)))
     q = log_q[usable, None]
-    log_p = log_one_minus_exp(q)
+    log_p = _log_one_minus_exp(q)
     above = ORDERS - 1
-    likely = log_p + above * (log_p - log_one_minus_exp(pure + q))
+    likely = log_p + above * (log_p - _log_one_minus_exp(pure + q))
     unlikely = q + pure * above
     bound = np.logaddexp(likely, unlikely) / above
     curves[usable] = np.minimum(curves[usable], bound)
@@ -167,3 +169,29 @@ def _laplace(scale: float) -> Double:
     down = np.log((ORDERS - 1) / twice) - ORDERS / scale
     curve: Double = np.logaddexp(up, down) / (ORDERS - 1)
     return curve
+
+
+def _log_normal_tail(deviations: Double) -> Double:
+    # log P[z > x] of a standard normal z, which float64 cannot hold as a probability
+    flat = deviations.ravel()
+    tails = [_log_tail(float(each)) for each in flat]
+    return np.array(tails, np.float64).reshape(deviations.shape)
+
+
+def _log_tail(x: float) -> float:
+    if x < _FAR:
+        return math.log(0.5 * math.erfc(x / math.sqrt(2)))
+    # Abramowitz & Stegun 26.2.12
+    square = x * x
+    inverse = 1 / square
+    series = -inverse * (1 - 3 * inverse * (1 - 5 * inverse * (1 - 7 * inverse)))
+    log_density = -0.5 * x * x - math.log(x) - 0.5 * math.log(2 * math.pi)
+    return log_density + math.log1p(series)
+
+
+def _log_one_minus_exp(log_p: Double) -> Double:
+    """Return log(1 − p) of log p ≤ 0; −∞ where p is 1."""
+    with np.errstate(divide="ignore"):
+        far = np.log1p(-np.exp(np.minimum(log_p, -1.0)))
+        near = np.log(-np.expm1(np.maximum(log_p, -1.0)))
+    return np.where(log_p < -1, far, near)

@@ -39,8 +39,7 @@ def epsilon_of(curve: Double, delta: float) -> float:
     log_delta = math.log(delta)
     slack = (log_delta + np.log(ORDERS)) / (ORDERS - 1)
     candidates = curve + np.log1p(-1 / ORDERS) - slack
-    smallest = candidates.min()
-    least = float(smallest)
+    least = float(candidates.min())
     return max(0.0, least)
 
 

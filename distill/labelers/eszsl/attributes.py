@@ -1,5 +1,4 @@
-"""The attributes of the classes of an ESZSL fit: numbers, or a text a class that an encoder
-embeds."""
+"""The attributes of an ESZSL fit's classes: numbers, or a text each that an encoder embeds."""
 
 from __future__ import annotations
 

@@ -83,8 +83,7 @@ class EszslFit:
         rows = statistic.sums[:, -1]
         classes = len(self.seen)
         is_empty = rows == 0
-        total = np.sum(is_empty)
-        empty = int(total)
+        empty = int(np.sum(is_empty))
         if empty:
             raise LabelerError(
                 f"{empty} of the {classes} seen classes have no usable row. Compare the target's"
@@ -107,8 +106,7 @@ class EszslFit:
         # calibrated stacking and the scale do not depend on x, so they go into the weights
         product = left @ right
         weight = product * constants.scale
-        described = len(self.attributes)
-        bias = np.zeros(described)
+        bias = np.zeros(len(self.attributes))
         bias[self.seen] = -constants.calibration
         bias *= constants.scale
         return {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}

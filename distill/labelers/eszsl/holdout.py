@@ -96,8 +96,7 @@ class Holdout:
 
     @cached_property
     def fold_of(self) -> Numbers:
-        """(m,): the fold of a sampled row. Each class's rows, in the sample's random order, are
-        dealt in turn."""
+        """(m,): the fold of a sampled row. Rows of a class, in the sample's order, take turns."""
         target = self.sample.target
         # by row number, whole classes would be held out where rows lie class after class in turn:
         # on digits, 14% of test rows right in place of 78%
@@ -192,8 +191,7 @@ class Holdout:
         weights = self.weights[target]
         unseen = unseen_class[target]
         losses = np.empty((2, len(calibrations), len(self.spec.scales)))
-        count = len(target)
-        rows = np.arange(count)
+        rows = np.arange(len(target))
         for number, scale in enumerate(self.spec.scales):
             logits = scale * scores
             # calibration moves all seen classes together, so their normaliser and the others' are

@@ -14,8 +14,7 @@ _BLOCK_BYTES = 32 << 20
 
 
 def blocks(rows: int, width: int) -> Iterator[slice]:
-    """Cut all rows into blocks, as many rows at once as `width` doubles each take of a bounded
-    temporary."""
+    """Cut all rows into blocks that take, at `width` doubles a row, a bounded temporary."""
     row_bytes = 8 * width
     fitting = _BLOCK_BYTES // row_bytes
     step = max(1, fitting)

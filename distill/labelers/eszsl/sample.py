@@ -84,8 +84,7 @@ class RowSampler:
         order = np.lexsort(keys)
         ordered = target[order]
         class_starts = np.searchsorted(ordered, ordered)
-        count = len(order)
-        positions = np.arange(count)
+        positions = np.arange(len(order))
         within_class = positions - class_starts
         stays = within_class < each_class
         chosen: Numbers = order[stays]

@@ -32,8 +32,7 @@ def check_budget(tables: JobTables) -> Problems:
 
 
 def worker_kinds(tables: JobTables) -> Iterator[tuple[str, WorkerKind]]:
-    """Yield the key of each step that workers are asked for, and what one of them holds at the
-    least."""
+    """Yield the key of each step that asks for workers, and what one of them holds at least."""
     for name, labels in tables.labels.items():
         compute = labels.compute
         yield f"labels.{name}.compute", WorkerKind(compute.cpus, _surely(compute.gpus))

@@ -72,8 +72,7 @@ def check_maker(tables: JobTables, made_by: str, where: str) -> Problems:
 
 
 def check_file(tables: JobTables, file: str, key: str) -> Problems:
-    """Yield where a file beside the job is not there; `key` is the one that names it, with its
-    value."""
+    """Yield where a file beside the job is not there; `key` is what names it, with its value."""
     path = tables.beside(file)
     if not path.is_file():
         yield f"{key}: there is no file {str(path)!r}. Paths are relative to the job file."

@@ -1,5 +1,4 @@
-"""What `[labels.NAME]` says of the rest of a job: over which pools, stored how, calibrated on
-which rows."""
+"""What `[labels.NAME]` says of the rest of a job: over which pools, how stored and calibrated."""
 
 from __future__ import annotations
 

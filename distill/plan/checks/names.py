@@ -1,5 +1,4 @@
-"""Whether every pool, fit, structure, selection, label set, student and head that a job names is
-there."""
+"""Whether every pool, fit, structure, selection, label set, student and head named is there."""
 
 from __future__ import annotations
 

@@ -25,8 +25,7 @@ _WIDTHS = ("shape", "channels", "hidden", "layers", "buckets")
 
 
 def check_same_features(tables: JobTables, pools: Sequence[str], where: str) -> Problems:
-    """Yield where one model would see pools of different features; `where` is the key of who sees
-    them."""
+    """Yield where one model would see pools of different features; `where` is its user's key."""
     features = {tables.pools[pool].features for pool in pools}
     if len(features) > 1:
         distinct = dict.fromkeys(pools)
@@ -81,8 +80,7 @@ def check_values(tables: JobTables, name: str, pools: Sequence[str], where: str)
 
 
 def check_custom_network(tables: JobTables, model: object, where: str) -> Problems:
-    """Yield why a network of the user's own cannot be known; `where` is its key. Other networks
-    have no problem."""
+    """Yield why a network of the user's own cannot be known; of other networks nothing."""
     if not isinstance(model, CustomModel):
         return
     try:
@@ -109,8 +107,7 @@ def check_pretrained(tables: JobTables, model: object, where: str) -> Problems:
 
 
 def check_size(model: FitModel, where: str) -> Problems:
-    """Yield where a network has more weights than any machine trains, whatever the rows; `where` is
-    its key."""
+    """Yield where a network has more weights than any machine trains, whatever the rows."""
     size = model.size(1) if isinstance(model, Network) else None
     if size is None or size.weights <= _MOST_WEIGHTS:
         return
@@ -162,8 +159,7 @@ def _head_network(
 
 
 def _reading(model: Network) -> tuple[object, ...] | None:
-    """What decides which numbers a text becomes; a network may be its own `Ngrams`, with more
-    keys."""
+    """What decides which numbers a text becomes; a network may be its own `Ngrams` and more."""
     if isinstance(model, PretrainedNetwork):
         # only an encoder has long texts to be cut in a way of its own
         return (model.kind, model.model, model.max_tokens, getattr(model, "long_texts", None))

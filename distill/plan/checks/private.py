@@ -1,5 +1,4 @@
-"""What `training.private` does not go together with: where its promise would not hold, or was not
-made."""
+"""What `training.private` does not go together with: where its promise would not hold."""
 
 from __future__ import annotations
 

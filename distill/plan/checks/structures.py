@@ -1,5 +1,4 @@
-"""What `[structure.NAME]` says of the rows that it sees, and what labelers of kind `structure` say
-of it."""
+"""What `[structure.NAME]` says of the rows that it sees, and what labelers of it say."""
 
 from __future__ import annotations
 
@@ -130,8 +129,7 @@ def _numbers(tables: JobTables, name: str, labeler: Structured) -> Problems:
 
 
 def check_structures_fit(workspace: Workspace) -> None:
-    """Refuse structures that rows of such a width, or so few of them, cannot have. Raises
-    PoolError."""
+    """Refuse structures that rows of such a width, or so few, cannot have. Raises PoolError."""
     tables = workspace.tables
     problems = []
     for name, table in tables.structure.items():

@@ -84,8 +84,7 @@ def _used(workspace: Workspace) -> list[str]:
 def _targets(
     workspace: Workspace, pool: OpenPool, outputs: Outputs, where: str, values: Counter[str]
 ) -> Targets:
-    """Return the counts, and fill in the values that have no class, where they are looked at
-    now."""
+    """Return the counts, and fill in the values that have no class, where they are looked at."""
     spec = pool.spec.model_dump(mode="json", include={"target", "format"})
     looked_for = [spec, outputs.kind, list(outputs.classes), outputs.exclusive]
     content = pool.inventory.content

@@ -1,5 +1,4 @@
-"""What a training says of the rows of a step: how they are shared among lanes, workers and
-sources."""
+"""What a training says of the rows of a step: how lanes, workers and sources share them."""
 
 from __future__ import annotations
 
@@ -15,8 +14,7 @@ _ROUNDING = 0.01  # of a row. A share is written with a few digits, such as 0.33
 
 
 def check_training(training: Training, where: str) -> Problems:
-    """Yield where a batch is not whole lanes, or lanes are not whole workers; `where` is its
-    key."""
+    """Yield where a batch is not whole lanes, or lanes are not whole workers."""
     yield from _ways(training, where)
     lanes = training.lanes
     if training.batch_rows % lanes:
@@ -87,8 +85,7 @@ def check_tokens(training: Training, model: FitModel, where: str) -> Problems:
 
 
 def check_augment(training: Training, seen: Mapping[str, Features | None], where: str) -> Problems:
-    """Yield why what is seen of pools, by the pool, cannot be altered as the training says; `where`
-    is its key."""
+    """Yield why what is seen of pools, by the pool, cannot be altered as the training says."""
     if training.augment is None:
         return
     for pool, features in seen.items():
@@ -97,8 +94,7 @@ def check_augment(training: Training, seen: Mapping[str, Features | None], where
 
 
 def check_shares(student: Student, where: str) -> Problems:
-    """Yield sources whose share of a batch is not whole rows a lane; `where` is the student's
-    key."""
+    """Yield sources whose share of a batch is not whole rows a lane."""
     targets = {term.pool for term in student.terms if term.pool}
     has_label_sets = any(term.label_set for term in student.terms)
     for pool, share in student.batch_share.items():

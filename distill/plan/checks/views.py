@@ -1,5 +1,4 @@
-"""What `views` of a label set, and students that learn from one, need of images and of each
-other."""
+"""What `views` of a label set, and students that learn from one, need of images."""
 
 from __future__ import annotations
 
@@ -34,8 +33,7 @@ def check_views(tables: JobTables, name: str) -> Problems:
 
 
 def check_replay(tables: JobTables, student: Student, where: str) -> Problems:
-    """Yield why a student cannot see the views of the label sets that it learns from; `where` is
-    its key."""
+    """Yield why a student cannot see the views of its label sets; `where` is its key."""
     views = _views_of(tables, student)
     if not views:
         return

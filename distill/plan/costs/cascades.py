@@ -14,8 +14,7 @@ _MILLION = 1_000_000
 
 
 def cascade_costs(workspace: Workspace) -> list[CascadeCost]:
-    """Return what each cascade of a job takes, over each pool that it was applied to. Raises
-    StorageError."""
+    """Return what each cascade takes, over each pool it was applied to. Raises StorageError."""
     tables = workspace.tables
     names = iter(tables.cascade)
     results = list(stored_results(workspace.root, names))

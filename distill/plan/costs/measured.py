@@ -68,8 +68,7 @@ class Measured:
         return (each + Range(0.0, start + tail)).times(1 / HOUR)
 
     def _bytes(self) -> Range:
-        """What is left to store: each file's own bytes, which do not grow with its rows, and those
-        of rows."""
+        """What is left to store: each file's own bytes, whatever its rows, and those of rows."""
         own = min(self.file_bytes, *(commit.bytes for commit in self.known))
         of_rows = [float(commit.bytes - own) for commit in self.known]
         files = Range.exactly(float(own * self.fragments_left))

@@ -37,8 +37,7 @@ ALONE = 2.0  # the factor about a single fragment's cost, which says nothing of 
 
 
 def total_range(per_row: Sequence[float], rows: int, fragments: int) -> Range:
-    """Return what `rows` rows in `fragments` fragments will take, where some others took `per_row`
-    each."""
+    """Return what `rows` rows in `fragments` fragments take, where others took `per_row`."""
     if not rows:
         return Range(0.0, 0.0)
     costs = np.asarray(per_row, np.float64)

@@ -40,8 +40,7 @@ _NOT_TRIED = "no trial of it was made"
 
 
 def training_trials(setting: Setting) -> Iterator[NetworkTrial]:
-    """Yield the networks that are not trained yet, or not judged; those alone that can be built
-    now."""
+    """Yield the networks that are not trained yet, or not judged, and can be built now."""
     workspace = setting.workspace
     for key, student, where, folder in _trainings(setting):
         is_fit = key.startswith("fit.")

@@ -39,8 +39,7 @@ Row = Sequence[str]
 
 
 def recognise_dialect(files: Storage, key: str) -> CsvDialect:
-    """Return how a CSV file is written, as its head shows it. Raises PoolError where it cannot be
-    unpacked."""
+    """Return how a CSV file is written, by its head. Raises PoolError if it is not unpacked."""
     where = files.url(key)
     with files.open(key) as source:
         file = native_file(source)
@@ -93,8 +92,7 @@ def _marks(text: str, usual: str) -> tuple[str, str | None]:
             return 0.0, 0.0
         cells = [cell for row in rows for cell in row]
         whole = sum(len(row) == len(rows[0]) for row in rows)
-        are_numbers = map(_is_number, cells)
-        numbers = sum(are_numbers)
+        numbers = sum(map(_is_number, cells))
         return whole / len(rows), numbers / len(cells)
 
     delimiters = [usual, *_DELIMITERS.replace(usual, "")]

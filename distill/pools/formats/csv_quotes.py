@@ -46,8 +46,7 @@ class CsvMarks:
 
     @cached_property
     def cell(self) -> re.Pattern[bytes]:
-        """One cell: what stands within quotes, what stands behind them, or else all of it; and what
-        ends it."""
+        """One cell: what is within quotes, what is behind them, or else all of it; its end."""
         delimiter, quote, escape = map(re.escape, (self.delimiter, self.quote, self.escape))
         escaped = escape + b"." if escape else rb"(?!)"
         parts = (quote, quote, escape, escaped, quote, quote, quote)
@@ -121,8 +120,7 @@ def _quotes(letters: Letters, part: slice, marks: CsvMarks) -> Numbers:
     if not marks.escape:
         return quotes
     is_escaped = np.zeros(len(quotes), np.bool_)
-    count = len(quotes)
-    left = np.arange(count)
+    left = np.arange(len(quotes))
     back = 1
     while len(left):
         left = left[quotes[left] >= back]
@@ -142,8 +140,7 @@ def _newlines(letters: Letters) -> Numbers:
 
 
 def _row_numbers(letters: Letters, ends: Numbers, starts: Sequence[int]) -> Numbers:
-    """The number of the row that begins at each of `starts`, where rows end at `ends`; blank lines
-    are none."""
+    """The number of the row that begins at each of `starts`; blank lines are none."""
     lengths = np.diff(ends, prepend=-1) - 1
     is_pair = (letters[ends] == _LINE_FEED) & (letters[ends - 1] == _RETURN) & (lengths > 0)
     lengths -= is_pair

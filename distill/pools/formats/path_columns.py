@@ -33,8 +33,7 @@ def path_columns(key: str) -> PathColumns:
 
 
 def require_none_in_paths(keys: Iterable[str], private: Collection[str], pool: str) -> None:
-    """Refuse private columns that stand in the paths of files, which are stored and logged. Raises
-    PoolError."""
+    """Refuse private columns in paths, which are stored and logged. Raises PoolError."""
     if not private:
         return
     found = {name for key in keys for name in path_columns(key)} & set(private)
@@ -80,8 +79,8 @@ class PathShard(ShardFile):
         return Streamed(streamed.rows, (self._with_path(part, columns) for part in streamed.parts))
 
     def _own(self, columns: Sequence[str]) -> list[str]:
-        """The columns that the file itself is to give. Raises PoolError where neither it nor its
-        path has one."""
+        """The columns that the file itself is to give. Raises PoolError where it has one of them
+        not."""
         if not self._columns.keys() & set(columns):
             return list(columns)
         check_columns(self._footer.schema, columns, self._where)

@@ -58,8 +58,7 @@ def redacted(texts: pa.ChunkedArray, rule: Redact) -> pa.ChunkedArray:
 
 
 def check_pattern(pattern: str, where: str) -> None:
-    """Refuse an expression that RE2 does not know, or that matches nothing at all everywhere.
-    Raises PoolError."""
+    """Refuse an expression that RE2 refuses, or that matches "" anywhere. Raises PoolError."""
     try:
         matches_nothing = pc.match_substring_regex(pa.array([""]), pattern)[0].as_py()
     except pa.ArrowException as error:

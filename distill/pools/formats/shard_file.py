@@ -32,8 +32,7 @@ from distill.spec.pools import POOL_FORMATS
 
 @dataclass(frozen=True)
 class Footer:
-    """Rows of each row group of a file, and its Arrow schema (of the first rows, where a format has
-    none)."""
+    """Rows of each row group of a file, and its Arrow schema (by its first rows, if need be)."""
 
     row_groups: tuple[int, ...]
     schema: pa.Schema
@@ -111,8 +110,7 @@ class ShardFile(ABC):
 
     @abstractmethod
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
-        """Read `columns` of the rows that it has of `rows`. Raises PoolError where it lacks a
-        column."""
+        """Read `columns` of its rows of `rows`. Raises PoolError where it lacks a column."""
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:  # noqa: ARG002
         """Read `rows` and what else lies in their row groups, decoded about `part_rows` at a time

@@ -70,7 +70,8 @@ def _rounded(table: Array) -> list[list[float]]:
 
 def compare(judged: JudgedSums, teacher: str | None, former: str | None) -> tuple[Comparison, ...]:
     """Return students beside teacher and former student, and the best student beside all others."""
-    measure = "mse" if judged.kind == "value" else "accuracy"
+    is_value = judged.kind == "value"
+    measure = "mse" if is_value else "accuracy"
     pairs = dict.fromkeys(_pairs(judged, measure, teacher, former))
     found = [_comparison(judged, measure, *pair) for pair in list(pairs)[:_MOST_COMPARISONS]]
     return tuple(found)
@@ -94,8 +95,10 @@ def _pairs(
 
 
 def _comparison(judged: JudgedSums, measure: str, first: str, second: str) -> Comparison:
-    mine = judged.replicates[first][measure]
-    its = judged.replicates[second][measure]
+    of_first = judged.replicates[first]
+    mine = of_first[measure]
+    of_second = judged.replicates[second]
+    its = of_second[measure]
     low, high = percentiles(mine - its)
     flips = None
     if judged.kind == "exclusive":

@@ -62,7 +62,8 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
 def is_evaluated(step: EvaluateStep) -> bool:
     """Return whether it is done."""
     try:
-        open_storage(step.folder).entry(EVALUATION_KEY)
+        folder = open_storage(step.folder)
+        folder.entry(EVALUATION_KEY)
     except ObjectMissingError:
         return False
     return True
@@ -75,7 +76,8 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     width = pool.target_width(truth)
     _require_widths(pool.name, width, truth, candidates)
     dataset = _dataset(step, width)
-    chunks = dataset.chunks(_chunk_rows(step))
+    most_rows = _chunk_rows(step)
+    chunks = dataset.chunks(most_rows)
     evaluator = _evaluator(step, dataset, chunks[0])
     sums = engine.fold("evaluate", evaluator, chunks, add_sums)
     stopwatch = Stopwatch(dataset, chunks[0], candidates)

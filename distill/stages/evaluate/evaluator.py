@@ -72,7 +72,8 @@ class Evaluator:
         sums = {}
         for key, predicted in predictions.items():
             sums[key] = self._sums(predicted, truth, predictions, draws, row)
-        left_out = float((~judged).sum())
+        total = (~judged).sum()
+        left_out = float(total)
         sums[LEFT_OUT] = {"left_out": np.array([left_out])}
         if len(self.paired) > 1:
             sums[PAIRS] = self._pairs(predictions, truth)
@@ -150,7 +151,8 @@ class Evaluator:
         students = [place for place, key in enumerate(keys) if key.startswith("students.")]
         shown = students or list(range(len(keys)))
         # the loss that stands for how far off a method is
-        loss = 0 if kind == "value" else 1
+        is_value = kind == "value"
+        loss = 0 if is_value else 1
         off = scores[:, shown, loss].mean(axis=1)
         return {
             slicing.name: SliceSums.of(slice_values(slicing, seen), table, row, off)

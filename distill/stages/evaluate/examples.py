@@ -37,17 +37,19 @@ class ReadExamples:
         return {row: self._example(row) for row in self.rows}
 
     def _example(self, row: int) -> Example:
-        chunk = self.dataset.chunk_of(row)
-        inventory = self.dataset.inventories[chunk.pool]
-        rows = self.dataset.load(chunk)
+        dataset = self.dataset
+        chunk = dataset.chunk_of(row)
+        inventory = dataset.inventories[chunk.pool]
+        rows = dataset.load(chunk)
         (predicted,) = predictions_of(self.method, rows, self.truth)
         (seen,) = rows["features"]
         (truth,) = rows[f"{TARGET}.target"]
         text = ""
         png = ""
-        if isinstance(self.dataset.features, TextFeatures):
-            text = str(seen)[:_TEXT_CHARACTERS]
-        if isinstance(self.dataset.features, ImageFeatures):
+        if isinstance(dataset.features, TextFeatures):
+            whole = str(seen)
+            text = whole[:_TEXT_CHARACTERS]
+        if isinstance(dataset.features, ImageFeatures):
             png = _png(seen)
         return Example(
             shard=inventory.shard(chunk.shard).key,
@@ -60,9 +62,11 @@ class ReadExamples:
 
     def _true(self, truth: Any) -> str:
         if self.truth.kind == "value":
-            return _numbers(np.atleast_1d(truth))
+            values = np.atleast_1d(truth)
+            return _numbers(values)
         if self.truth.exclusive:
-            return self.truth.classes[int(truth)]
+            number = int(truth)
+            return self.truth.classes[number]
         return self._flagged(np.asarray(truth) > 0.5)
 
     def _said(self, predicted: npt.NDArray[np.float64]) -> str:
@@ -71,11 +75,13 @@ class ReadExamples:
         if self.truth.exclusive:
             best = int(predicted.argmax())
             return f"{self.truth.classes[best]} ({100 * predicted[best]:.0f}%)"
-        return self._flagged(predicted > 0.5)
+        flags = predicted > 0.5
+        return self._flagged(flags)
 
     def _flagged(self, flags: npt.NDArray[np.bool_]) -> str:
         named = [name for name, flag in zip(self.truth.classes, flags, strict=True) if flag]
-        return ", ".join(named) or "none"
+        listed = ", ".join(named)
+        return listed or "none"
 
 
 def _numbers(values: npt.NDArray[Any]) -> str:
@@ -88,7 +94,8 @@ def _png(image: Any) -> str:
 
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
     picture = Image.fromarray(pixels)
-    picture.thumbnail((_IMAGE_PIXELS, _IMAGE_PIXELS))
+    size = (_IMAGE_PIXELS, _IMAGE_PIXELS)
+    picture.thumbnail(size)
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode()

@@ -83,8 +83,9 @@ class _Gate:
             yield from self._sliced(rule, candidate, slicing)
 
     def _sliced(self, rule: Rule, candidate: Candidate, slicing: str) -> Iterator[RuleResult]:
-        sums = self.judged.slices[slicing]
-        table = self.judged.slice_table(sums)
+        judged = self.judged
+        sums = judged.slices[slicing]
+        table = judged.slice_table(sums)
         for line, value in enumerate(sums.values):
             rows = _Rows(int(table.rows[line]), slicing, value)
             found = self._slice(rule, candidate.method.key, table, line)
@@ -94,7 +95,7 @@ class _Gate:
                 result = replace(result, state=INCONCLUSIVE, why=why)
             yield result
         if slicing == "class" and OTHERS not in sums.values:
-            for name in self.judged.classes:
+            for name in judged.classes:
                 if name not in sums.values:
                     yield self._result(rule, candidate, _Rows(0, slicing, name), None)
 
@@ -104,7 +105,8 @@ class _Gate:
         return self.plan.teacher if rule.beside == "teacher" else self.plan.former
 
     def _overall(self, rule: Rule, key: str) -> _Found | None:
-        level = one_sided(self.plan.gate.confidence)
+        confidence = self.plan.gate.confidence
+        level = one_sided(confidence)
         measures = self.judged.measures[key]
         if rule.measure not in measures:
             return None

@@ -115,7 +115,8 @@ def _pace(rounds: list[float], singles: list[float], rows: int, costs: Mapping[s
     # the first round warms up, where it is not the only one
     batches = np.array(rounds[1:] or rounds) * 1000
     alone = np.array(singles[1:] or singles) * 1000
-    median = statistics.median(batches.tolist())
+    times = batches.tolist()
+    median = statistics.median(times)
     details = {
         "batch_rows": float(rows),
         "rows_per_second": 1000 * rows / max(median, 1e-9),
@@ -125,4 +126,5 @@ def _pace(rounds: list[float], singles: list[float], rows: int, costs: Mapping[s
         "row_milliseconds_p99": float(np.quantile(alone, 0.99)),
         **costs,
     }
-    return Pace(median / rows, details)
+    seconds = median / rows
+    return Pace(seconds, details)

@@ -60,7 +60,8 @@ def intervals(
         found |= _shares(sums, seen, values, level, corrected=corrected)
     found |= _unvaried(sums, values, found, unvaried, level=level, exclusive=exclusive)
     if "scores" in sums:
-        found |= sums["scores"].intervals(level)
+        scores = sums["scores"]
+        found |= scores.intervals(level)
     recall = sums["sample"].recall(level) if "sample" in sums else None
     if recall is not None:
         _, found["retrieval_recall"] = recall
@@ -73,11 +74,11 @@ def intervals(
 
 
 def errors(sums: MetricSums) -> dict[str, float]:
-    """Return by how much measures may be off since scores or ranks were put together; exact ones
-    are left out."""
+    """Return how far measures may be off since scores or ranks were put together; no exact ones."""
     found: dict[str, float] = {}
     if "scores" in sums:
-        found |= sums["scores"].errors()
+        scores = sums["scores"]
+        found |= scores.errors()
     lost = [each.error for each in ranks_of(sums)]
     if any(lost):
         found["rank_correlation"] = max(lost)
@@ -101,8 +102,10 @@ def _unvaried(
         if name == "harmonic_mean":
             made[name] = _harmonic(found["accuracy_seen"], found["accuracy_unseen"])
         elif name == "f1_macro":
-            rows_C = sums["rows" if exclusive else "true"]
-            hits_C = sums["right" if exclusive else "hits"]
+            rows_key = "rows" if exclusive else "true"
+            rows_C = sums[rows_key]
+            hits_key = "right" if exclusive else "hits"
+            hits_C = sums[hits_key]
             made[name] = _mean_of_shares(rows_C, hits_C, values[name], level)
         elif name == "f1_weighted" or not exclusive:
             made[name] = share_interval(values[name] * rows, rows, level, corrected=True)
@@ -157,6 +160,7 @@ def _shares(
     for name, count in counted.items():
         if name in values:
             total = float(count)
-            right = values[name] * total
+            share = values[name]
+            right = share * total
             found[name] = share_interval(right, total, level, corrected=corrected)
     return found

@@ -74,7 +74,8 @@ def sum_classes(
     right = (chosen == truth).astype(np.float64)
     true_probabilities = probabilities[np.arange(rows), truth]
     nll = negative_log(true_probabilities)
-    squares = np.square(probabilities).sum(axis=1)
+    squared = np.square(probabilities)
+    squares = squared.sum(axis=1)
     brier = squares - 2 * true_probabilities + 1
     named = chosen >= 0
     numbers, confidence = bin_numbers(probabilities.max(axis=1))
@@ -215,7 +216,8 @@ def measures(sums: MetricSums, seen: Sequence[bool]) -> dict[str, float]:
     """Return measures by name; `seen` says of each class whether the teacher can say it."""
     made = {name: float(value) for name, value in measured(sums, seen).items()}
     if "scores" in sums:
-        made |= sums["scores"].measures()
+        scores = sums["scores"]
+        made |= scores.measures()
     recall = sums["sample"].recall(LEVEL) if "sample" in sums else None
     if recall is not None:
         made["retrieval_recall"], _ = recall
@@ -230,7 +232,8 @@ def measured(sums: MetricSums, seen: Sequence[bool]) -> dict[str, Array]:
     if "squared" in sums:
         return _value_measures(sums)
     if "cells" in sums:
-        return independent_measures(sums, len(seen))
+        count = len(seen)
+        return independent_measures(sums, count)
     return class_measures(sums, np.array(seen))
 
 
@@ -244,8 +247,10 @@ def reliability(sums: MetricSums) -> list[dict[str, float]]:
     bins = []
     for rows, confidence, right in sums.get("bins", ()):
         if rows:
-            mean_confidence = float(confidence / rows)
-            accuracy = float(right / rows)
+            mean = confidence / rows
+            mean_confidence = float(mean)
+            share = right / rows
+            accuracy = float(share)
             each = {"confidence": mean_confidence, "accuracy": accuracy, "rows": float(rows)}
             bins.append(each)
     return bins
@@ -284,6 +289,7 @@ def _variance(sums: MetricSums, rows: Array) -> Array | None:
     if "near" not in sums:
         return None
     count = np.maximum(rows, 1)[..., None]
-    means = sums["near"] / count
+    near = sums["near"]
+    means = near / count
     variance: Array = (sums["near_squares"] / count - np.square(means)).mean(axis=-1)
     return variance

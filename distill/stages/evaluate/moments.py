@@ -22,9 +22,11 @@ class Moments:
     def of(cls, values: Array) -> Moments:
         """Return the moments of one chunk."""
         # from the first row on, so that what does not move has a spread of exactly 0
-        first = values[:1].sum(axis=0)
+        leading = values[:1]
+        first = leading.sum(axis=0)
         mean = first + (values - first).sum(axis=0) / max(len(values), 1)
-        squares = np.square(values - mean)
+        apart = values - mean
+        squares = np.square(apart)
         return cls(len(values), mean, squares.sum(axis=0))
 
     def __add__(self, other: Moments) -> Moments:

@@ -31,7 +31,8 @@ def network_costs(labeler: Labeler, batch: npt.NDArray[np.generic]) -> Mapping[s
         raw_predict(labeler, batch)
     if not live.most:
         return {}
-    costs = {"batch_bytes": float(live.most)}
+    most = float(live.most)
+    costs = {"batch_bytes": most}
     flops = counter.get_total_flops()
     if flops:
         costs["flops_per_row"] = flops / len(batch)
@@ -69,7 +70,8 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
 
     def _see(self, tensor: torch.Tensor) -> None:
         address = _address(tensor)
-        size = tensor.untyped_storage().nbytes()
+        storage = tensor.untyped_storage()
+        size = storage.nbytes()
         if address not in self._users:
             self._live += size
             self.most = max(self.most, self._live)

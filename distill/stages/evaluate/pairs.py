@@ -48,7 +48,8 @@ def pair_classes(predicted: Sequence[Array], truth: npt.NDArray[np.int64]) -> Me
 def pair_independent(predicted: Sequence[Array], truth: Array) -> MetricSums:
     """Sum up pairs of independent outputs, all (B, C). A row is right where all of it is."""
     chosen = np.stack([each > 0.5 for each in predicted])
-    is_right = chosen == (truth > 0.5)
+    is_yes = truth > 0.5
+    is_right = chosen == is_yes
     right = is_right.all(axis=2).astype(np.float64)
     flat = chosen.reshape(len(predicted), -1)
     agreed = [(flat == each).sum(axis=1) for each in flat]
@@ -68,11 +69,8 @@ def pair_values(predicted: Sequence[Array], truth: Array) -> MetricSums:
         [np.square(one - other).mean(axis=1).sum() for other in predicted] for one in predicted
     ]
     errors = [np.square(each - truth).mean(axis=1) for each in predicted]
-    return {
-        "squares": np.array(squares),
-        "rows": np.array([float(len(predicted[0]))]),
-        **_score_sums(np.stack(errors)),
-    }
+    row_count = np.array([float(len(predicted[0]))])
+    return {"squares": np.array(squares), "rows": row_count, **_score_sums(np.stack(errors))}
 
 
 def _score_sums(scores: Array) -> MetricSums:
@@ -85,7 +83,8 @@ def _divergences(predicted: Sequence[Array], *, independent: bool = False) -> Ar
     # of independent outputs 1 − p counts as p does
     methods = len(predicted)
     own = np.zeros(methods)
-    cross = np.zeros((methods, methods))
+    shape = (methods, methods)
+    cross = np.zeros(shape)
     for rows in _blocks(predicted):
         parts = [each[rows] for each in predicted]
         flat = np.stack(parts).reshape(methods, -1)
@@ -103,4 +102,5 @@ def _blocks(predicted: Sequence[Array]) -> Iterator[slice]:
     rows, outputs = predicted[0].shape
     at_once = max(1, _MOST_NUMBERS // max(1, len(predicted) * outputs))
     for start in range(0, rows, at_once):
-        yield slice(start, start + at_once)
+        stop = start + at_once
+        yield slice(start, stop)

@@ -91,14 +91,16 @@ def _dataset(step: EvaluateStep, plan: PoweredPlan) -> Dataset:
         columns[TARGET] = TargetColumn(str(pool.spec.target), step.truth, width=width)
     for each in plan.candidates:
         if each.column is not None:
-            columns[each.method.key] = each.column
+            key = each.method.key
+            columns[key] = each.column
         if each.seen is not None:
             columns[each.method.features] = each.seen
     return Dataset((pool.inventory,), pool.seen_features, pool.width, columns)
 
 
 def _results(plan: PoweredPlan, judged: JudgedSums, sums: SliceSums) -> Iterator[PoweredResult]:
-    people: SliceSums = judged.sums[STRATA]["people"]
+    strata = judged.sums[STRATA]
+    people: SliceSums = strata["people"]
     mine, its = aligned(people.values, people.sums, sums.values, sums.sums)
     measures = ROW_MEASURES[judged.kind]
     students = [each for each in plan.candidates if each.role == "student"]

@@ -104,9 +104,11 @@ def _interval(value: float, variance: float, t: float, rows: float, *, share: bo
     """Return the interval of a mean."""
     # of a share Wilson's at the number of rows that would have this variance, since near 0 and 1
     # the normal one is too narrow
-    inside = min(max(value, 0.0), 1.0)
+    floored = max(value, 0.0)
+    inside = min(floored, 1.0)
     if not share:
-        half = t * math.sqrt(variance)
+        deviation = math.sqrt(variance)
+        half = t * deviation
         return value - half, value + half
     # where all rows agree, the variance says nothing: people's rows are what there is
     effective = rows

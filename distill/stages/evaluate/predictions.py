@@ -46,8 +46,10 @@ def _outputs(method: Method, rows: Arrays) -> Array:
         return rows[f"{method.key}.outputs"].astype(np.float64)
     labeler = _load(method)
     seen = f"{method.features}.outputs" if method.features else "features"
-    features = labeler.prepare(rows[seen])
-    return labeler.label(features).astype(np.float64)
+    inputs = rows[seen]
+    features = labeler.prepare(inputs)
+    answers = labeler.label(features)
+    return answers.astype(np.float64)
 
 
 # models that this process has loaded, by folder and head: a folder is named after what decides

@@ -36,7 +36,8 @@ class Replicates:
         found = {}
         start = 0
         for name, shape in self.shapes:
-            stop = start + math.prod(shape)
+            numbers = math.prod(shape)
+            stop = start + numbers
             found[name] = self.values[:, start:stop].reshape(-1, *shape)
             start = stop
         return found

@@ -50,7 +50,8 @@ def replicates_of(methods: int, classes: int) -> int:
     """Return how many replicates memory is meant to hold of so many methods."""
     numbers = _CLASS_NUMBERS * min(classes, _MOST_CLASSES) + _OTHER_NUMBERS
     fitting = _MOST_NUMBERS // (numbers * max(methods, 1))
-    return max(LEAST_REPLICATES, min(REPLICATES, fitting))
+    wanted = min(REPLICATES, fitting)
+    return max(LEAST_REPLICATES, wanted)
 
 
 def hashed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -87,7 +88,8 @@ def resampled(draws: Draws, table: npt.NDArray[np.floating]) -> Array:
 def percentiles(replicates: Array, level: float = LEVEL) -> Interval:
     """Return the interval that holds the middle of the replicates' values; those that have none
     (NaN, of a resample without such rows) do not count."""
-    known = replicates[np.isfinite(replicates)]
+    is_known = np.isfinite(replicates)
+    known = replicates[is_known]
     if not len(known):
         return float("-inf"), float("inf")
     tail = (1 - level) / 2

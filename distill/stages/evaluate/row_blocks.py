@@ -38,7 +38,8 @@ def among_top(
     likelier = probabilities > true_probabilities[:, None]
     before = np.arange(probabilities.shape[1]) < truth[:, None]
     as_likely = (probabilities == true_probabilities[:, None]) & before
-    rank = (likelier | as_likely).sum(axis=1)
+    is_above = likelier | as_likely
+    rank = is_above.sum(axis=1)
     # a class that the method lacks is not named, however few it has
     rank = np.where(true_probabilities > 0, rank, len(probabilities[0]))
     flags: Array = (rank[:, None] < np.array(sizes)).astype(np.float64)
@@ -73,7 +74,8 @@ def bins(numbers: npt.NDArray[np.int64], confidence: Array, right: Array) -> Arr
 def bin_blocks(numbers: npt.NDArray[np.int64], confidence: Array, right: Array) -> Array:
     """Return (B, K, 3): what each row adds to each bin, through all its outputs."""
     rows = len(numbers)
-    blocks = np.zeros((rows, BINS, 3))
+    shape = (rows, BINS, 3)
+    blocks = np.zeros(shape)
     row = np.arange(rows).reshape(rows, *([1] * (numbers.ndim - 1)))
     what = np.stack([np.ones_like(right), confidence, right], axis=-1)
     np.add.at(blocks, (np.broadcast_to(row, numbers.shape), numbers), what)

@@ -30,7 +30,8 @@ def said_by(kind: str, teacher: Array) -> npt.NDArray[np.generic]:
     if kind == "value":
         return teacher
     if kind == "independent":
-        return (teacher > 0.5).astype(np.float64)
+        is_yes = teacher > 0.5
+        return is_yes.astype(np.float64)
     return np.maximum(choices(teacher), 0)
 
 

@@ -94,12 +94,15 @@ class Scores:
             return 0.0
         positive = self.positive[::-1]
         negative = self.negative[::-1]
-        before = np.cumsum(positive) - positive
-        above = np.cumsum(negative) - negative
+        positives = np.cumsum(positive)
+        before = positives - positive
+        negatives = np.cumsum(negative)
+        above = negatives - negative
         # within a line: all its positive rows first, or all its negative ones
         best = (before + positive) / np.maximum(before + positive + above, 1)
         worst = (before + 1) / np.maximum(before + 1 + above + negative, 1)
-        gained = positive / positive.sum()
+        all_positive = positive.sum()
+        gained = positive / all_positive
         return float(gained @ np.maximum(best - worst, 0))
 
     def intervals(self, generator: np.random.Generator, level: float) -> tuple[Interval, Interval]:
@@ -111,8 +114,10 @@ class Scores:
         variance is (m + n + 1) / 12mn (Mann & Whitney 1947); an average precision is a mean over
         the positive rows.
         """
-        positive = float(self.positive.sum())
-        negative = float(self.negative.sum())
+        positives = self.positive.sum()
+        positive = float(positives)
+        negatives = self.negative.sum()
+        negative = float(negatives)
         roc_spread, pr_spread = self.spreads(generator)
         rarer = min(positive, negative)
         most = 3 * positive * negative / (positive + negative + 1)
@@ -125,7 +130,8 @@ class Scores:
         """Return the standard errors of both areas: lines are resampled, since a sum of Poisson(1)
         draws over the rows of a line is Poisson(rows)."""
         positive, negative = _coarsened(self.positive, self.negative)
-        shape = (_RESAMPLES, len(positive))
+        lines = len(positive)
+        shape = (_RESAMPLES, lines)
         drawn_positive = generator.poisson(positive, shape).astype(np.float64)
         drawn_negative = generator.poisson(negative, shape).astype(np.float64)
         usable = drawn_positive.any(axis=1) & drawn_negative.any(axis=1)

@@ -22,7 +22,8 @@ def slice_results(
     evaluator: Evaluator, judged: JudgedSums, engine: Engine
 ) -> tuple[SliceResult, ...]:
     """Return the slices of every slicing, the worst first by the best student."""
-    main = ROW_MEASURES[judged.kind][0]
+    measures = ROW_MEASURES[judged.kind]
+    main = measures[0]
     best = _best(judged, main)
     found: list[SliceResult] = []
     wanted = {}
@@ -83,9 +84,11 @@ def _figures(table: SliceTable, line: int, key: str, measure: str) -> Sequence[f
     # a single row has no interval
     rows = float(table.rows[line])
     total, squares = table.mean_sums(line, key, measure)
-    value = total / max(rows, 1)
+    floored = max(rows, 1)
+    value = total / floored
     if measure == "accuracy" and table.judged.kind == "exclusive":
-        return [value, *share_interval(total, rows)]
+        interval = share_interval(total, rows)
+        return [value, *interval]
     if rows < 2:
         return [value]
     return [value, *mean_interval(total, squares, rows, LEVEL)]

@@ -25,8 +25,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class SliceSums:
-    """One line a value: sums (V, K), and the rows (V, E) of the largest scores (V, E), −1 where there
-    are fewer."""
+    """One line a value: sums (V, K), and rows (V, E) of the largest scores (V, E), else −1."""
 
     values: tuple[str, ...]
     sums: Array

@@ -95,8 +95,7 @@ def _model(step: ExportStep) -> _Model:
 
 
 def _files(step: ExportStep, judged: Judged, *, onnx: bool) -> Mapping[str, bytes | None]:
-    """Return content by name, in the order in which it is written; None for what must not be
-    there."""
+    """Return content by name, in the order of writing; None for what must not be there."""
     code = step.code
     model = _model(step)
     own_names = _own_files(code)

@@ -130,8 +130,7 @@ class Form:
 
 
 def _sha256(content: bytes) -> str:
-    hashed = hashlib.sha256(content)
-    return hashed.hexdigest()
+    return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,7 @@ def _encoder(
 
 
 def _parts_of(folder: Path, where: str) -> _Parts:
-    """Read the modules of a sentence-transformers folder. Raises JobError for others than an
-    encoder has."""
+    """Read the modules of a sentence-transformers folder. Raises JobError for no encoder's."""
     modules = json.loads((folder / "modules.json").read_text("utf-8"))
     kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds) <= set(_KNOWN):

@@ -21,8 +21,7 @@ _TAGS = ("distill", "knowledge-distillation")
 
 @dataclass(frozen=True)
 class Judged:
-    """The results of a student's heads, and the evaluation that they are part of, where there is
-    one."""
+    """The results of a student's heads, and the evaluation that they are part of, if any."""
 
     results: Sequence[MethodResult]
     evaluation: Evaluation | None = None

@@ -221,8 +221,7 @@ def own_expression(model: CustomModel, in_features: int, file: str) -> str:
 
 
 def _in_docstring(text: str) -> str:
-    """Return names of classes and columns so that they can neither end the docstring nor escape
-    anything."""
+    """Return names of classes and columns such that they cannot end the docstring."""
     return repr(text)[1:-1].replace('"', "'")
 
 

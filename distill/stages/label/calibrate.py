@@ -87,8 +87,7 @@ class CalibrationWorker:
         config = self.config
         columns = list(config.columns)
         counted = 0
-        count = len(GRID)
-        nll = np.zeros(count)
+        nll = np.zeros(len(GRID))
         where = {name: plain[name] for name in ("key", "shard_id", "start", "rows", "shard")}
         request = replace(config.request, **where)
         with (
@@ -101,8 +100,7 @@ class CalibrationWorker:
                 known = storable(logits, config.contract)
                 known[[*batch.rejected, *truth.rejected]] = False
                 nll += nll_over_grid(logits[known][:, columns], truth.values[known])
-                found = known.sum()
-                counted += int(found)
+                counted += int(known.sum())
         listed = nll.tolist()
         return {"counted": counted, "nll": listed}
 

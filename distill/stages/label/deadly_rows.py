@@ -134,8 +134,7 @@ def deadly_rows(fragment: str, start: int) -> Iterator[DeadlyRows | None]:
 
 
 def without_rows(features: Features, offsets: list[int]) -> Features:
-    """Return a batch in which nothing stands in place of some rows, as of those that cannot be
-    read."""
+    """Return a batch in which nothing stands in place of rows that cannot be read."""
     if not offsets:
         return features
     rest = features.copy()

@@ -137,8 +137,7 @@ class Labelling:
         self, left: Mapping[str, PendingFragments], *, taken_over: bool
     ) -> Iterator[FragmentTask]:
         """What is to be labelled, made as it is handed over."""
-        names = iter(self.pools)
-        first_pool = next(names)
+        first_pool = next(iter(self.pools))
         for pool, fragments in left.items():
             written = self.pools[pool].written
             first = _first_fragment(fragments) if pool == first_pool else None

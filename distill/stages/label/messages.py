@@ -1,5 +1,4 @@
-"""What is sent to a labeler actor, and what comes back: plain values, so that no scheduler needs to
-know them."""
+"""What is sent to a labeler actor, and what comes back: plain values, for any scheduler."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""`distill show`: a few rows and what the labeler says of them, in this process, before anything is
-paid for."""
+"""`distill show`: a few rows and what the labeler says of them, before anything is paid for."""
 
 from __future__ import annotations
 
@@ -22,8 +21,7 @@ from distill.stages.label.row_reader import read_first
 
 @dataclass(frozen=True)
 class Preview:
-    """Rows of the first shard of the labeler's first pool, and its answers (logits or values), row
-    by row."""
+    """Rows of the first shard of the first pool, and the labeler's answers to them, row by row."""
 
     pool: str
     shard: str

@@ -46,8 +46,7 @@ class Again:
 
 
 def rows_to_ask_again(rows: int, batch_rows: int) -> int:
-    """Return about how many rows of its first batch a labeler of so many rows is asked about a
-    second time."""
+    """Return about how many rows of its first batch a labeler is asked about a second time."""
     share = _SHARE * rows
     enough = math.ceil(share)
     wanted = max(_FEWEST, enough)

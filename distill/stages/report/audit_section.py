@@ -1,5 +1,4 @@
-"""What the page says of an audit, in words and numbers. The template `audit.html.jinja` only places
-it."""
+"""What the page says of an audit, in words and numbers. `audit.html.jinja` only places it."""
 
 from __future__ import annotations
 

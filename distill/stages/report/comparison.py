@@ -95,14 +95,9 @@ def _draw_bar(
     alpha = 1 if is_student else 0.6
     axes.barh(y, length, height * 0.88, color=colour, alpha=alpha)
     if spread is not None:
+        label_colour = axes.xaxis.label.get_color()
         axes.errorbar(
-            length,
-            y,
-            xerr=half_width,
-            fmt="none",
-            ecolor=axes.xaxis.label.get_color(),
-            elinewidth=0.8,
-            capsize=1.5,
+            length, y, xerr=half_width, fmt="none", ecolor=label_colour, elinewidth=0.8, capsize=1.5
         )
     axes.annotate(
         format_measure(measure, mean),

@@ -62,8 +62,7 @@ def _name_classes(axes: Any, classes: Sequence[str]) -> None:
     names = [clipped(name, _NAME_CHARACTERS) for name in classes]
     few = count <= _MOST_FIGURED
     size = 8 if few else 6.5
-    lengths = map(len, names)
-    longest = max(lengths)
+    longest = max(map(len, names))
     needed = longest * count
     is_steep = needed > _ROOM_CHARACTERS
     rotation = 90 if is_steep else 0

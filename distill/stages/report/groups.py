@@ -11,8 +11,7 @@ NAME_CHARACTERS = 40
 
 
 def ranked_students(evaluation: Evaluation) -> list[Group]:
-    """Sort students by the main measure, the best first; equals in the order of the job, as in the
-    verdict."""
+    """Sort students by the main measure, the best first; equals in the order of the job."""
     return best_first(evaluation.students, evaluation.main_measure)
 
 
@@ -51,8 +50,7 @@ def any_seeds(groups: Sequence[Group]) -> bool:
 
 
 def short_name(group: Group, *, between: str = " · ", characters: int = NAME_CHARACTERS) -> str:
-    """Return `combined[terms.1.weight=0.3]` as `combined · weight = 0.3`; neither part ever
-    long."""
+    """Return `combined[terms.1.weight=0.3]` as `combined · weight = 0.3`; no part ever long."""
     parts = [student_name(group), changes_text(group)]
     return between.join(clipped(part, characters) for part in parts if part)
 

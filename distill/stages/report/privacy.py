@@ -44,10 +44,7 @@ class Promises:
 
 def _line(student: str, statement: PrivacyStatement) -> PromiseLine:
     pools = ", ".join(statement.over)
+    epsilon = f"{statement.epsilon:.3g}"
     return PromiseLine(
-        student,
-        f"{statement.epsilon:.3g}",
-        f"{statement.delta:.3g}",
-        f"one {statement.unit} of {pools}",
-        statement,
+        student, epsilon, f"{statement.delta:.3g}", f"one {statement.unit} of {pools}", statement
     )

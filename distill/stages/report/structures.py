@@ -170,14 +170,8 @@ def _maps(result: StructureResult) -> Iterator[Chart]:
         return
     highest = max(grid.distances)
     far = [distance / highest if highest else 0.0 for distance in grid.distances]
-    chart = _depth_chart(
-        result,
-        grid,
-        "U-matrix",
-        far,
-        "The deeper a unit, the further it is from its neighbours: ridges part regions.",
-    )
-    yield chart
+    ridges = "The deeper a unit, the further it is from its neighbours: ridges part regions."
+    yield _depth_chart(result, grid, "U-matrix", far, ridges)
     most = max(grid.hits)
     full = [hits / most if most else 0.0 for hits in grid.hits]
     empty = sum(not hits for hits in grid.hits)

@@ -19,8 +19,7 @@ _DASHED = (0, (4, 2))
 
 
 def draw_sweeps(evaluation: Evaluation) -> list[Chart]:
-    """Draw one chart for each student and set of swept paths, where a number takes two values or
-    more."""
+    """Draw a chart for each student and set of swept paths with two values of a number."""
     sweeps: dict[tuple[str, frozenset[str]], list[Group]] = {}
     for group in evaluation.students:
         paths = frozenset(group.changes)

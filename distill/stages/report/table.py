@@ -1,5 +1,4 @@
-"""The comparison of all methods as a table: a line a group, a column a measure, and what is best
-among students."""
+"""The comparison of all methods as a table: a line a group, a column a measure, and the best."""
 
 from __future__ import annotations
 

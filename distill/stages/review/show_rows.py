@@ -59,9 +59,11 @@ class ShowRows:
     def _reason(self, reason: str, row: int, given: str, said: Array) -> dict[str, Any]:
         worst = self.found[reason]
         (place,) = np.flatnonzero(worst.row == row).tolist()
-        of = int(worst.of[place])
+        worst_rows = worst.of[place]
+        of = int(worst_rows)
         step = self.reviewed.step
-        name = step.labels[0].name
+        first = step.labels[0]
+        name = first.name
         if reason == "suspects":
             assert self.thresholds is not None
             likely = step.classes[of]
@@ -75,7 +77,8 @@ class ShowRows:
                 f"{each.name} {step.classes[int(each_said.argmax())]!r}"
                 for each, each_said in zip(step.labels, said, strict=True)
             ]
-            why = f"label sets disagree: {', '.join(words)}"
+            listed = ", ".join(words)
+            why = f"label sets disagree: {listed}"
         elif reason == "slices":
             why = f"students are weak on {step.slices[of].text}"
         else:

@@ -59,8 +59,7 @@ class Reviewed:
 
 
 def review_rows(step: ReviewStep, engine: Engine) -> Reviewed:
-    """Choose the rows and write them, unless it is done. Raises PoolError, ContractError,
-    StorageError."""
+    """Choose and write the rows, once. Raises PoolError, ContractError, StorageError."""
     folder = open_storage(step.folder)
     stored = folder.read_or_none(_DONE)
     if stored is None:
@@ -68,8 +67,10 @@ def review_rows(step: ReviewStep, engine: Engine) -> Reviewed:
         found, thresholds = find_rows(reviewed, engine)
         chosen = chosen_rows(found, step.rows)
         records = engine.call(ShowRows(reviewed, chosen, found, thresholds))
-        folder.put(LINES, _lines(records))
-        folder.put(PARQUET, _parquet(records, step))
+        lines = _lines(records)
+        folder.put(LINES, lines)
+        table = _parquet(records, step)
+        folder.put(PARQUET, table)
         counts = Counter(reason for reasons in chosen.values() for reason in reasons)
         summary = Reviewed(
             pool=step.pool.name,
@@ -81,7 +82,8 @@ def review_rows(step: ReviewStep, engine: Engine) -> Reviewed:
         )
         folder.put(_DONE, seal(asdict(summary)))
         stored = folder.read(_DONE)
-    body = unseal(stored, folder.url(_DONE))
+    where = folder.url(_DONE)
+    body = unseal(stored, where)
     # a root may have been moved since
     here = {"url": folder.url(LINES), "parquet": folder.url(PARQUET)}
     return Reviewed(**{**body, **here, "notes": tuple(body["notes"])})
@@ -112,7 +114,8 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
 
 def _parquet(records: Sequence[dict[str, Any]], step: ReviewStep) -> bytes:
     label = place_of_labels(step)
-    types = {**_TYPES, label: pa.string()}
+    text = pa.string()
+    types = {**_TYPES, label: text}
     if step.pool.spec.keys:
         types["keys"] = pa.struct([(name, pa.string()) for name in step.pool.spec.keys])
     names = list(records[0]) if records else ["shard", "row", label]

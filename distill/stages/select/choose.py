@@ -79,8 +79,7 @@ def choose(by: SelectBy, candidates: Candidates, seen: Seen, rows: int, seed: in
 
 
 def _require_free(by: SelectBy, candidates: Candidates, position: Int64) -> None:
-    """Refuse what a kind from outside chose where it is none of the free rows, or one twice. Raises
-    JobError."""
+    """Refuse what a kind from outside chose if it is no free row, or one twice. Raises JobError."""
     # the teacher would be asked about it again
     is_free = ~candidates.is_former
     free = np.flatnonzero(is_free)

@@ -84,8 +84,7 @@ def fit_curve(
     draw = np.random.default_rng(seed)
     noise = draw.normal(size=(_DRAWS, len(counts)))
     drawn = _fit(counts, fitted + spread * noise)
-    largest = counts.max()
-    most = int(largest)
+    most = int(counts.max())
     return LearningCurve(most, law, drawn)
 
 
@@ -122,8 +121,7 @@ def _best(rows: Float64, scores: Float64, powers: Float64) -> Float64:
     errors = squares.sum(axis=1)
     best = errors.argmin(axis=1)
     laws = np.stack([limit, scale, powers], axis=2)  # (D, P, 3)
-    count = len(scores)
-    every = np.arange(count)
+    every = np.arange(len(scores))
     found: Float64 = laws[every, best]
     return found
 

@@ -58,8 +58,7 @@ class _Readable:
 def usable_candidates(
     title: str, source: Dataset, most_rows: int, gathered: Gathered, engine: Engine
 ) -> Gathered:
-    """Leave out candidates, in order of their rows, that cannot be used. Raises PoolError,
-    StorageError."""
+    """Leave out candidates that cannot be used, in order. Raises PoolError, StorageError."""
     candidates = gathered.candidates
     readable = _Readable(source, candidates.row)
     touched = [chunk for chunk in source.chunks(most_rows) if len(readable.of(chunk))]

@@ -87,8 +87,7 @@ def _result(step: DriftStep, inputs: DriftInputs, engine: Engine) -> DriftResult
         unit="rows",
         size=lambda chunk: chunk.rows,
     )
-    total = sizes.sum()
-    rows = int(total)
+    rows = int(sizes.sum())
     if not rows:
         raise PoolError(f"pools.{step.pool}: none of its rows can be used. Mend the rows.")
     before = _shares(groups.sizes)

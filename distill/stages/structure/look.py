@@ -57,13 +57,9 @@ def _result(name: str, inputs: LookInputs, engine: Engine) -> StructureResult:
     before = StructureLabeler(chain[:-1])
     groups = structure.groups()
     look = Look(inputs.dataset, before, groups, len(inputs.classes))
+    title = f"look at structure.{name}"
     seen = engine.fold(
-        f"look at structure.{name}",
-        look,
-        _spread(inputs.dataset),
-        Seen.merge,
-        unit="rows",
-        size=lambda chunk: chunk.rows,
+        title, look, _spread(inputs.dataset), Seen.merge, unit="rows", size=lambda chunk: chunk.rows
     )
     details: Mapping[str, Any] = structure.plain["details"]
     return StructureResult(

@@ -76,8 +76,7 @@ def _examples(inputs: LookInputs, groups: Groups, seen: Seen) -> dict[int, tuple
     assert seen.nearest is not None
     found: dict[int, list[ExampleRow]] = {}
     for place, row in zip(seen.nearest.group, seen.nearest.row, strict=True):
-        shown = groups.shown[place]
-        number = int(shown)
+        number = int(groups.shown[place])
         example = _example(inputs, int(row))
         found.setdefault(number, []).append(example)
     return {number: tuple(rows) for number, rows in found.items()}

@@ -80,7 +80,8 @@ class _Layer:
         used_rows = used.view(-1, *(1,) * (given.ndim - 1)).to(numbers.dtype)
         count = used_rows.sum().reshape(1) * math.prod(given.shape[2:])
         sums = add_up(torch.cat([(numbers * used_rows).sum(across), count]))
-        total = sums[-1].detach()
+        last = sums[-1]
+        total = last.detach()
         mean = sums[:-1] / total
         centred = numbers - mean.view(by_channel)
         squares = add_up((centred.square() * used_rows).sum(across))
@@ -130,7 +131,8 @@ class BatchNorms:
         it has any, end to end: to be summed over lanes."""
         parts = [torch.zeros(0, device=self._used.device)]
         for number, layer in enumerate(self.layers):
-            zeros = torch.zeros_like(_mean(layer))
+            means = _mean(layer)
+            zeros = torch.zeros_like(means)
             mean, variance = self._lane.get(number, (zeros, zeros))
             known = mean.new_full((1,), float(number in self._lane))
             parts += [mean, variance, known]
@@ -256,7 +258,8 @@ def _momentum(layer: _BatchNorm) -> float:
 def _used_rows(batch: Batch) -> Tensor:
     """Whether some term counts a row, (B,)."""
     weights = [values > 0 for name, values in batch.items() if name.endswith(".weight")]
-    return torch.stack(weights).any(dim=0)
+    stacked = torch.stack(weights)
+    return stacked.any(dim=0)
 
 
 def _rows_of(used: Tensor, given: Tensor) -> Tensor:

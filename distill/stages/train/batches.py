@@ -31,7 +31,8 @@ def joint_outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, 
     """Each dataset's outputs by head, from one pass over the rows of all."""
     features = [batch["features"] for batch in batches]
     if len(features) == 1:
-        only = forward(features[0])
+        first = features[0]
+        only = forward(first)
         return [dict(only)]
     # DDP wants one forward pass for each backward pass
     joined = torch.cat(features)
@@ -46,8 +47,10 @@ def batch_part(batch: Batch, number: int, parts: int) -> Batch:
     """One of so many near-equal parts of a batch."""
     if parts == 1:
         return batch
-    rows = len(batch["row"])
-    start = rows * number // parts
+    numbers = batch["row"]
+    rows = len(numbers)
+    done = rows * number
+    start = done // parts
     stop = rows * (number + 1) // parts
     return {name: values[start:stop] for name, values in batch.items()}
 

@@ -12,8 +12,7 @@ from distill.stages.train.team import from_rank_0
 
 
 class BudgetWatch:
-    """Of one worker, and what its group took before it began; without an allowance nothing is
-    watched."""
+    """Of one worker, and what its group took before; without an allowance nothing is watched."""
 
     def __init__(self, allowance: Allowance | None, context: WorkerContext) -> None:
         self._allowance = allowance
@@ -25,7 +24,8 @@ class BudgetWatch:
         if self._allowance is None:
             return False
         context = self._context
-        seconds = monotonic() - self._began
+        now = monotonic()
+        seconds = now - self._began
         workers = context.workers * context.teams
         spent = self._allowance.is_spent(seconds, workers, context.device)
         return from_rank_0(spent, context)

@@ -96,7 +96,8 @@ def newest_checkpoint(folder: Storage, order: str) -> str | None:
                 )
                 _delete(folder, key)
                 continue
-            _read_tensors(folder, key, body["sha256"])
+            sha256 = body["sha256"]
+            _read_tensors(folder, key, sha256)
         except _TornError as error:
             log.warning("a torn checkpoint is passed over: %s", error)
         else:
@@ -115,7 +116,8 @@ def load_checkpoint(
     weights = _below(tensors, "network.")
     network.load_state_dict(weights)
     state = _below(tensors, "optimizer.")
-    _load_optimizer(optimizer, body["step"], state)
+    step = body["step"]
+    _load_optimizer(optimizer, step, state)
     return Position(
         body["step"],
         body["history"],
@@ -164,7 +166,8 @@ def _delete_old(folder: Storage) -> None:
 
 
 def _delete(folder: Storage, key: str) -> None:
-    step = key.partition(".")[0]
+    parts = key.partition(".")
+    step = parts[0]
     for entry in folder.list_objects():
         if entry.key.partition(".")[0] == step:
             folder.delete(entry.key)
@@ -203,5 +206,6 @@ def _load_optimizer(optimizer: Resumable, step: int, tensors: dict[str, Tensor])
         number, _, part = name.partition(".")
         state.setdefault(int(number), {})[part] = value
     # settings such as the rate are the job's, not the checkpoint's
-    groups = optimizer.state_dict()["param_groups"]
+    plain = optimizer.state_dict()
+    groups = plain["param_groups"]
     optimizer.load_state_dict({"step": step, "state": state, "param_groups": groups})

@@ -24,8 +24,7 @@ class CombinedLoss:
         self.at(0.0)
 
     def at(self, done: float) -> None:
-        """Set the terms' weights to those of the moment when the share `done` of all steps is
-        taken."""
+        """Set the terms' weights to those of the moment at which `done` of all steps are taken."""
         weights = [term.weight_at(done) for term in self.terms]
         self.weights = torch.tensor(weights, device=self.device)
 
@@ -37,7 +36,8 @@ class CombinedLoss:
         sums = []
         for term in self.terms:
             weight_B = batches[term.source][f"{term.column}.weight"]
-            sums.append(weight_B.sum())
+            total = weight_B.sum()
+            sums.append(total)
         return torch.stack(sums)
 
     def __call__(
@@ -48,11 +48,14 @@ class CombinedLoss:
         sums = []
         for term, positions in zip(self.terms, self.positions, strict=True):
             batch = batches[term.source]
-            answered = outputs[term.source][term.answer]
+            of_source = outputs[term.source]
+            answered = of_source[term.answer]
             weight_B = batch[f"{term.column}.weight"]
             loss_B = row_losses(term, answered, batch, positions)
-            loss = (loss_B * weight_B).sum()
-            counted = (weight_B > 0).sum()
+            weighted = loss_B * weight_B
+            loss = weighted.sum()
+            is_counted = weight_B > 0
+            counted = is_counted.sum()
             rows = (batch["row"] >= 0).sum()
             weight = weight_B.sum()
             sums.append(torch.stack([loss, weight, counted, rows]))

@@ -125,8 +125,7 @@ class HeldOutMeasure:
 def judge_epoch(
     history: Sequence[Mapping[str, Any]], measure: float, stop: EarlyStop
 ) -> dict[str, Any]:
-    """Return what the history says of an epoch: its measure, and whether it is better than all
-    before."""
+    """Return what the history says of an epoch: its measure, and whether none before is better."""
     before = [each["held_out"] for each in history if each.get("better")]
     # against the last better epoch and not the last one: many steps of less than `least` are
     # progress

@@ -123,7 +123,8 @@ class WorkerGradients:
             sums.append(part_sums)
         for rows in self.tables:
             _mean_over_team(rows, self.context)
-        return torch.stack(sums).sum(dim=0)
+        stacked = torch.stack(sums)
+        return stacked.sum(dim=0)
 
     def _parts(self, batches: Sequence[Batch]) -> list[list[Batch]]:
         """What is computed at once, one batch a dataset each."""
@@ -166,8 +167,7 @@ class LaneGradients:
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
-        count = len(self.lanes)
-        numbers = range(count)
+        numbers = range(len(self.lanes))
         tensors = [on_device(batch, self.context.device) for batch in batches]
         lanes = [
             [batch_part(batch, number, len(numbers)) for batch in tensors] for number in numbers
@@ -198,13 +198,13 @@ class LaneGradients:
         _set_gradient(total[:numbers_moved], moved)
         if self.norms is not None:
             self.norms.move(total[numbers_moved:])
-        return torch.stack(sums).sum(dim=0)
+        stacked = torch.stack(sums)
+        return stacked.sum(dim=0)
 
     def _sum_over_lanes(self, compute: Callable[[int], Tensor]) -> Tensor:
         """The sum over the lanes of all workers, `compute`d from the number of each of mine."""
         workers = self.context.workers
-        count = len(self.lanes)
-        numbers = range(count)
+        numbers = range(len(self.lanes))
         is_power_of_two = not workers & (workers - 1)
         if not is_power_of_two:
             gathered = self._gather(torch.stack([compute(number) for number in numbers]))
@@ -227,7 +227,8 @@ class LaneGradients:
         most = -(-self.total // self.context.workers)
         # all_gather wants the same shape of all
         padding = lanes.new_zeros(most - len(lanes), *lanes.shape[1:])
-        padded = torch.cat([lanes, padding])
+        parts = [lanes, padding]
+        padded = torch.cat(parts)
         gathered = [torch.empty_like(padded) for _ in range(self.context.workers)]
         dist.all_gather(gathered, padded, group=self.context.group)
         return gathered

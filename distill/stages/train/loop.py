@@ -82,7 +82,8 @@ def train_network(setup: TrainingSetup, reporter: Reporter, watch: BudgetWatch) 
     with open_inputs(setup, position.step) as inputs:
         position = EpochLoop(setup, inputs, reporter).run(position, watch)
     if setup.context.rank == 0:
-        seconds = time.monotonic() - began
+        now = time.monotonic()
+        seconds = now - began
         export_network(setup, position, seconds)
     wait_for_team(setup.context)
     return position
@@ -102,7 +103,8 @@ class EpochLoop:
         self.reporter = reporter
         gradients = make_gradients(setup)
         self.step = TrainingStep(setup, gradients)
-        self.pace = Pace(plan.training.batch_rows)
+        batch_rows = plan.training.batch_rows
+        self.pace = Pace(batch_rows)
 
     def run(self, position: Position, watch: BudgetWatch) -> Position:
         """Take the steps from a position on. Returns where they end. Raises UnlearnableError where
@@ -156,7 +158,8 @@ class EpochLoop:
         """Keep a checkpoint within an epoch."""
         epoch = step // self.setup.steps_per_epoch + 1
         losses = sums[:, 0].tolist()
-        self._require_numbers(f"in epoch {epoch}", losses)
+        when = f"in epoch {epoch}"
+        self._require_numbers(when, losses)
         paused = replace(position, step=step, sums=sums.tolist())
         self._keep(paused)
         return paused
@@ -171,7 +174,8 @@ class EpochLoop:
         best = position.best
         if line.get("better") and self.context.rank == 0:
             # a copy, since the next steps move the weights in place
-            best = apart(self.setup.weights())
+            weights = self.setup.weights()
+            best = apart(weights)
         ended = Position(step, [*position.history, line], best=best)
         self.pace.restart()
         if self._is_finished(ended) or self._is_checkpoint_due(epoch, step):
@@ -179,17 +183,18 @@ class EpochLoop:
         return ended
 
     def _losses(self, epoch: int, step: int, sums: Tensor) -> dict[str, Any]:
-        """The epoch's losses as `metrics.jsonl` has them. Raises UnlearnableError for what is no
-        number."""
+        """The epoch's losses, as in `metrics.jsonl`. Raises UnlearnableError for no number."""
         # ε does not cover losses: a private training stores none
         if self.training.private is not None:
-            self._require_numbers(f"after epoch {epoch}", [])
+            when = f"after epoch {epoch}"
+            self._require_numbers(when, [])
             rate = learning_rate(self.training, step - 1, self.setup.total_steps)
             return {"epoch": epoch, "step": step, "learning_rate": rate}
         loss, weight, known_rows, rows = sums.unbind(dim=1)
         weight_sums = weight.tolist()
         require_rows(self.terms, weight_sums)
-        means = (loss / weight).tolist()
+        ratios = loss / weight
+        means = ratios.tolist()
         total_steps = self.setup.total_steps
         last_step = step - 1
         done = last_step / total_steps

@@ -41,7 +41,8 @@ class Pace:
 
     def numbers(self) -> dict[str, float]:
         """Return the pace since the epoch began, as `metrics.jsonl` has it."""
-        seconds = time.monotonic() - self._began
+        now = time.monotonic()
+        seconds = now - self._began
         rows = self._steps * self.batch_rows
         rate = rows / max(seconds, 1e-9)
         return {"rows_per_second": round(rate, 1), "seconds": round(seconds, 3)}

@@ -52,8 +52,9 @@ def _details(setup: TrainingSetup, position: Position, seconds: float) -> dict[s
     details["rows"] = [dataset.rows for dataset in setup.plan.sources]
     details["seconds"] = round(seconds, 3)
     # what it cost: seconds of so many workers
-    details["workers"] = setup.context.workers
-    details["device"] = setup.context.device
+    context = setup.context
+    details["workers"] = context.workers
+    details["device"] = context.device
     details["history"] = position.history
     # projections are no part of the model
     thrown_away = parameter_count(setup.trained) - parameter_count(setup.network)

@@ -48,7 +48,8 @@ class Optimizer:
         self._table_numbers = {names.index(name): rows for name, rows in self.tables.items()}
         others = set(range(len(names))) - self._table_numbers.keys()
         self._rest_numbers = sorted(others)
-        parameters = dict(network.named_parameters())
+        named = network.named_parameters()
+        parameters = dict(named)
         self._rest = {number: (names[number], parameters[names[number]]) for number in others}
 
     def step(self, number: int) -> None:
@@ -63,7 +64,8 @@ class Optimizer:
 
     def weights(self, network: nn.Module) -> dict[str, Tensor]:
         """Return the network's weights, plain tables among them."""
-        weights = dict(network.state_dict())
+        state = network.state_dict()
+        weights = dict(state)
         for name, rows in find_tables(network).items():
             weights[name] = rows.weights()
         return weights
@@ -80,7 +82,8 @@ class Optimizer:
         numbers = self._rest_numbers
         state = {numbers[number]: each for number, each in plain["state"].items()}
         state |= {number: rows.state() for number, rows in self._table_numbers.items()}
-        return {"state": state, "param_groups": plain["param_groups"]}
+        groups = plain["param_groups"]
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, stored: Mapping[str, Any]) -> None:
         """Go on from the state after `stored["step"]` steps; the network has its weights by now."""
@@ -110,7 +113,8 @@ def _rule_maker(
     layers = layers_above(network)
 
     def make_rule(name: str) -> RowRule:
-        share = rate_share(training, layers[name])
+        above = layers[name]
+        share = rate_share(training, above)
         rate = partial(_lasting_rate, training, total_steps, share)
         if training.optimizer == "sgd":
             return SgdRows(rate, training.weight_decay)
@@ -136,15 +140,16 @@ def make_optimizer(training: Training, network: nn.Module) -> torch.optim.Optimi
 
 
 def learning_rate(training: Training, step: int, steps: int) -> float:
-    """Return the rate of one step of so many: it rises over the warm-up, then falls by the job's
-    schedule."""
-    warmup_steps = math.ceil(training.warmup_fraction * steps)
+    """Return the rate of one step: it rises over the warm-up, then falls by the job's schedule."""
+    warmup = training.warmup_fraction * steps
+    warmup_steps = math.ceil(warmup)
     # + 1: the first step moves something, and the first one after the warm-up has the whole rate
     if step < warmup_steps:
         return training.learning_rate * (step + 1) / (warmup_steps + 1)
     done = (step - warmup_steps) / max(1, steps - warmup_steps)
     shares = {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done}
-    return training.learning_rate * shares[training.schedule]
+    share = shares[training.schedule]
+    return training.learning_rate * share
 
 
 def _lasting_rate(training: Training, total_steps: int, share: float, step: int) -> float:

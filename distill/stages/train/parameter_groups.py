@@ -23,15 +23,15 @@ RATE_SHARE = "rate_share"  # of a group: its rate over `learning_rate`
 
 
 def parameter_groups(training: Training, network: nn.Module) -> list[Any]:
-    """Return the parameters that ask for a gradient, or torch's groups of them with their
-    `RATE_SHARE`."""
+    """Return the parameters that ask for a gradient, or torch's groups of them by `RATE_SHARE`."""
     if training.is_one_group:
         return trained_parameters(network)
     layers = layers_above(network)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            share = rate_share(training, layers[name])
+            above = layers[name]
+            share = rate_share(training, above)
             decay = weight_decay(training, parameter)
             groups.setdefault((share, decay), []).append(parameter)
     return [
@@ -84,13 +84,13 @@ def _of_body(body: nn.Module) -> dict[int, int]:
             current = len(layers) - numbers[id(parameter)]
         elif current <= len(layers):
             current = 1
-        above[id(parameter)] = current
+        key = id(parameter)
+        above[key] = current
     return above
 
 
 def _longest_list(body: nn.Module) -> list[nn.Module]:
-    """The modules with parameters of the list that has most of them; the body itself where it has
-    no list."""
+    """The modules with parameters of the list that has most of them; without a list the body."""
     longest = [body]
     for part in body.modules():
         if isinstance(part, nn.ModuleList | nn.Sequential):

@@ -56,6 +56,7 @@ def _make_projection(network: MultiHead, term: TermPlan, seed: int) -> nn.Linear
     sequence = np.random.SeedSequence([seed, number])
     # the caller's random state is left as it was
     with torch.random.fork_rng(devices=[]):
-        drawn = sequence.generate_state(1)[0]
+        states = sequence.generate_state(1)
+        drawn = states[0]
         torch.manual_seed(int(drawn))
         return nn.Linear(head.out_features, term.projected)

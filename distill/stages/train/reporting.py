@@ -13,8 +13,7 @@ _EVERY_SECONDS = 0.5
 
 
 class Reporter:
-    """Reports how far one training is: a step that is done again after a restart is not counted
-    twice."""
+    """Reports how far one training is: a step that is done again is not counted twice."""
 
     def __init__(self, setup: TrainingSetup) -> None:
         self.setup = setup

@@ -126,7 +126,8 @@ class AdamWRows:
         return rows
 
     def _nodes_at(self, step: int) -> tuple[list[float], list[float]]:
-        start = step // _BLOCK * _BLOCK
+        block = step // _BLOCK
+        start = block * _BLOCK
         if start not in self._blocks:
             self._blocks = {start: self._block(start)}
         nodes, weights = self._blocks[start]
@@ -160,7 +161,8 @@ class AdamWRows:
         """a_s and c_s (T, HORIZON) of the steps to come after each."""
         first = int(steps[0])
         rates = np.array([self.rate(first + ahead) for ahead in range(len(steps) + HORIZON)])
-        kept = 1 - rates * self.decay
+        decayed = rates * self.decay
+        kept = 1 - decayed
         ahead = np.arange(1, HORIZON + 1)
         taken = steps[:, None] + ahead
         offset = (steps - first).astype(np.int64)[:, None] + ahead - 1
@@ -190,8 +192,10 @@ class SgdRows:
         momentum *= self._fast.product(last, step).to(momentum.dtype)[:, None]
         if self.decay:
             settled *= self._slow.product(last, step).to(settled.dtype)[:, None]
-            momentum.add_(settled, alpha=self._slope(step))
-        return settled.add(momentum, alpha=self._reach(step))
+            slope = self._slope(step)
+            momentum.add_(settled, alpha=slope)
+        reach = self._reach(step)
+        return settled.add(momentum, alpha=reach)
 
     def move(self, step: int, weights: Tensor, gradient: Tensor, moments: Moments) -> None:
         """Do as `RowRule` says."""
@@ -206,7 +210,8 @@ class SgdRows:
         (momentum,) = moments
         settled = weights.sub_(momentum, alpha=self._reach(step))
         if self.decay:
-            momentum.sub_(settled, alpha=self._slope(step))
+            slope = self._slope(step)
+            momentum.sub_(settled, alpha=slope)
         return settled
 
     def _slow_factor(self, step: int) -> float:
@@ -217,12 +222,14 @@ class SgdRows:
 
     def _reach(self, step: int) -> float:
         """S after so many steps: how far a momentum of 1 still moves a weight."""
-        start = step // _BLOCK * _BLOCK
+        block = step // _BLOCK
+        start = block * _BLOCK
         if start not in self._blocks:
             # two are kept: the factors of a step need the S of the next one too
             newest = dict(list(self._blocks.items())[-1:])
             self._blocks = {**newest, start: self._reaches(start)}
-        return self._blocks[start][step - start]
+        reaches = self._blocks[start]
+        return reaches[step - start]
 
     def _reaches(self, start: int) -> list[float]:
         """S of a block of steps, backwards from where it no longer matters."""
@@ -269,8 +276,10 @@ def gauss_nodes(points: Numbers, weights: Numbers, count: int) -> tuple[Numbers,
     matrix = np.zeros((len(points), count, count))
     beta = np.zeros(len(points))
     for row in range(count):
-        weighted = weights * polynomial**2
-        alpha = (weighted * points).sum(axis=1)
+        squared = polynomial**2
+        weighted = weights * squared
+        products = weighted * points
+        alpha = products.sum(axis=1)
         matrix[:, row, row] = alpha
         if row + 1 == count:
             break

@@ -67,7 +67,8 @@ def _token_budget(setup: TrainingSetup) -> TokenBudget | None:
     training = setup.plan.training
     if training.tokens is None:
         return None
-    padding = setup.plan.sources[0].padding
+    sources = setup.plan.sources
+    padding = sources[0].padding
     if padding is None:
         return None
     return TokenBudget(training.tokens, training.lanes, padding)

@@ -80,7 +80,8 @@ class TableRows:
     def take(self, places: Sequence[Tensor], context: WorkerContext) -> None:
         """Make ready the rows of these places, of all workers, for one step."""
         joined = torch.cat([each.flatten() for each in places])
-        distinct = _distinct(joined, len(self.settled))
+        count = len(self.settled)
+        distinct = _distinct(joined, count)
         rows = union_over_team(distinct, context).long()
         _put(self._numbers, rows, torch.arange(len(rows), dtype=torch.int32, device=rows.device))
         weights, self._row_moments = self.read(rows)
@@ -169,7 +170,8 @@ def whole_state(
     """Return the state of torch's optimiser for a table that is moved whole from `step` on and was
     moved by rows before; `state` is what `TableRows.state` said, and `weight` has the settled rows
     and is brought to what they are by now, in place."""
-    rows = TableRows(weight.detach(), rule)
+    detached = weight.detach()
+    rows = TableRows(detached, rule)
     rows.load(step, state)
     every = torch.arange(len(weight), device=weight.device)
     weights, moments = rows.read(every)
@@ -198,7 +200,8 @@ def _distinct(places: Tensor, table_rows: int) -> Tensor:
         # rows take 0.2 ms, and sorted 0.8
         is_there = np.zeros(table_rows, np.bool_)
         is_there[0] = True
-        is_there[places.numpy()] = True
+        numbers = places.numpy()
+        is_there[numbers] = True
         return torch.from_numpy(np.flatnonzero(is_there).astype(np.int32))
     with_padding = torch.cat([places.new_zeros(1), places])
     if places.device.type != "cpu":
@@ -208,7 +211,8 @@ def _distinct(places: Tensor, table_rows: int) -> Tensor:
     ordered = np.sort(with_padding.numpy())
     is_new = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
-    return torch.from_numpy(ordered[is_new])
+    found = ordered[is_new]
+    return torch.from_numpy(found)
 
 
 def _put(table: Tensor, rows: Tensor, values: Tensor) -> None:

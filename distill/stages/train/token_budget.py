@@ -56,7 +56,8 @@ def cut_by_length(lengths: Rows, most_tokens: int) -> Iterator[range]:
         if row > start and (row + 1 - start) * length > most_tokens:
             yield range(start, row)
             start = row
-    yield range(start, len(lengths))
+    end = len(lengths)
+    yield range(start, end)
 
 
 def _lengths(batch: Batch, padding: int) -> Rows:
@@ -66,7 +67,8 @@ def _lengths(batch: Batch, padding: int) -> Rows:
 
 def _part(batch: Batch, rows: Rows, longest: int) -> Batch:
     device = batch["row"].device
-    chosen = torch.from_numpy(rows).to(device)
+    on_cpu = torch.from_numpy(rows)
+    chosen = on_cpu.to(device)
     part = {name: values.index_select(0, chosen) for name, values in batch.items()}
     part["features"] = part["features"][:, :longest].contiguous()
     return part

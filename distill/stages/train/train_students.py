@@ -43,7 +43,8 @@ def _trained(step: TrainStep, now: Collection[str]) -> Trained:
 
 
 def _stored(plan: TrainingPlan) -> ModelRecord | None:
-    return read_record(open_storage(plan.folder))
+    folder = open_storage(plan.folder)
+    return read_record(folder)
 
 
 def _train(

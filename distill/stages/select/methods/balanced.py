@@ -31,8 +31,7 @@ def shares(sizes: Int64, rows: int) -> Int64:
             break
         more = np.minimum(each, sizes[has_more] - given[has_more])
         given[has_more] += more
-        added = more.sum()
-        left -= int(added)
+        left -= int(more.sum())
     return given
 
 

@@ -60,8 +60,7 @@ def pure_radius(candidates: Candidates, purity: float) -> float:
         return math.inf
     values = candidates.values
     cluster = candidates.cluster
-    count = len(candidates)
-    nearest = np.empty(count)
+    nearest = np.empty(len(candidates))
     for start in range(0, len(candidates), _BLOCK_ROWS):
         stop = start + _BLOCK_ROWS
         distances = squared_distances(values[start:stop], values)
@@ -82,8 +81,7 @@ def _covers(values: Matrix, radius: float) -> Bits:
     for start in range(0, len(values), _BLOCK_ROWS):
         block = values[start : start + _BLOCK_ROWS]
         near = squared_distances(block, values) < radius**2
-        count = len(block)
-        own = np.arange(count)
+        own = np.arange(len(block))
         # a row covers itself, whatever rounding says of a tiny radius
         near[own, start + own] = True
         blocks.append(np.packbits(near, axis=1))
@@ -96,8 +94,7 @@ def _covered_by(covers: Bits, rows: Bool) -> Bool:
 
 
 def _greedy(covers: Bits, uncovered: Bool, free: Bool, most: int) -> list[tuple[int, int]]:
-    """Choose free rows as long as they cover any more: the position of each, and how many it newly
-    covers."""
+    """Choose free rows as long as they cover any more: their positions, and how many each adds."""
     open_bits = np.packbits(uncovered)
     positions = np.flatnonzero(free)
     # negative, since the heap gives the smallest first; then the first of equals

@@ -46,8 +46,7 @@ def choose_novel(candidates: Candidates, rows: int) -> Choice:
     scores = np.empty(most)
     nearest[~is_free] = -np.inf
     for number in range(most):
-        place = np.argmax(nearest)
-        best = int(place)
+        best = int(np.argmax(nearest))
         found[number] = best
         scores[number] = nearest[best]
         squares = _squares(values, norms, best)

@@ -94,8 +94,7 @@ def _most_typical(values: Matrix, most: int, neighbours: int) -> tuple[Int64, Fl
             stale = np.flatnonzero(typicality > -np.inf)
             used = count
         typicality[stale], reach[stale] = _typicality(distances[stale], count)
-        place = np.argmax(typicality)
-        best = int(place)
+        best = int(np.argmax(typicality))
         offsets[number] = best
         scores[number] = typicality[best]
         # only rows that had it for a neighbour need to be looked at again: some 20 of thousands
@@ -110,8 +109,7 @@ def _most_typical(values: Matrix, most: int, neighbours: int) -> tuple[Int64, Fl
 
 
 def _typicality(distances: Float64, count: int) -> tuple[Float64, Float64]:
-    """How typical rows are, by their distances to all others, and how far their last neighbour
-    is."""
+    """How typical rows are, by their distances to all others, and how far the last neighbour is."""
     if not count or not len(distances):
         nothing = np.zeros(len(distances))
         return nothing, nothing
