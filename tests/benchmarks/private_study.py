@@ -39,8 +39,8 @@ FASHION = Path(__file__).parents[2] / "jobs" / "fashion_pools.py"
 SIGMAS = {20: 5.0, 50: 10.0, 250: 40.0}
 """By teachers: large enough for some dozens of answers at ε = 5, small beside a majority."""
 ROWS = {"digits": (1_100, 400), "fashion": (50_000, 3_000)}
-BATCHES = {"digits": (16, 64, 64), "fashion": (64, 64, 512)}
-"""Rows a step of teachers and students of votes, of other students, of private training."""
+BATCHES = {"digits": (16, 64, 64), "fashion": (128, 512, 512)}
+"""Rows a step of students of votes, of other students, of private training."""
 DELTAS = {"digits": 1e-4, "fashion": 1e-5}
 _HEAD = """
 root = "{root}"
@@ -87,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--teacher-epochs", type=int, default=0, help="0: as many as of students")
+    parser.add_argument("--no-dp-sgd", dest="dp_sgd", action="store_false")
     told = parser.parse_args(arguments)
     if told.quick:
         told.teachers, told.epsilons, told.seeds, told.epochs = [4], [50.0], 2, 3
@@ -110,14 +112,15 @@ class _Seed:
         self.seed = seed
         self.delta = DELTAS[told.data]
         self.few, self.many, self.sampled = BATCHES[told.data]
+        self.private, _ = ROWS[told.data]
         self.classes, self.truth, self.scale = _write_pools(work / "pools", told.data, seed)
 
     def runs(self) -> list[dict[str, Any]]:
         """What came of each method."""
         rows = self._run("plain", self._plain(), "no promise")
-        for epsilon in self.told.epsilons:
+        for epsilon in self.told.epsilons if self.told.dp_sgd else ():
             more = f", private = {{ epsilon = {epsilon}, delta = {self.delta} }}"
-            text = self._student("dp_sgd", "pools.private", self._training(self.sampled, more))
+            text = self._student("dp_sgd", "pools.private", self._training(self.sampled, more=more))
             rows += self._run(f"dp{epsilon:g}", text, "DP-SGD", epsilon=epsilon)
         for teachers in self.told.teachers:
             rows += self._pate(teachers)
@@ -125,7 +128,8 @@ class _Seed:
 
     def _pate(self, teachers: int) -> list[dict[str, Any]]:
         fit = f'[fit.voters]\non = "private"\n{_MODEL}\nteachers = {{ count = {teachers} }}\n'
-        fit += self._training(self.few)
+        # as many steps of each, whatever its rows
+        fit += self._training(max(16, self.private // teachers // 8), self.told.teacher_epochs)
         fitted = self._job(f"fit{teachers}", fit)
         fit_labelers(fitted, engine="local")
         rows = []
@@ -151,8 +155,8 @@ class _Seed:
         )
         return f"[students.{name}]\n{on}{_MODEL}\n{training}\n{term}\n"
 
-    def _training(self, batch: int, more: str = "") -> str:
-        return _TRAINING.format(epochs=self.told.epochs, batch=batch, more=more) + "\n"
+    def _training(self, batch: int, epochs: int = 0, more: str = "") -> str:
+        return _TRAINING.format(epochs=epochs or self.told.epochs, batch=batch, more=more) + "\n"
 
     def _job(self, name: str, text: str) -> Job:
         file = self.work / f"{name}.toml"

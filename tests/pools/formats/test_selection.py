@@ -10,6 +10,7 @@ import pytest
 
 from distill.core.errors import PoolError, StorageError
 from distill.pools.formats.open import format_named
+from distill.pools.formats.parquet import ParquetShard
 from distill.pools.formats.reader import RowReader
 from distill.pools.formats.registry import pool_format, read_footer, read_rows
 from distill.pools.formats.selection import (
@@ -90,6 +91,29 @@ def test_parts_of_another_size_are_other_rows(tmp_path, part_rows):
     reader = RowReader(folder, key, rows, ["id"], format="selection", part_rows=part_rows)
     found = [reader.take(range(n, n + 2)).table["id"].to_pylist() for n in range(0, 8, 2)]
     assert list(chain.from_iterable(found)) == [100 * shard + row for shard, row in CHOSEN]
+
+
+def test_the_base_pool_is_decoded_again_for_each_selection_that_is_learned_from(
+    tmp_path, monkeypatch
+):
+    _, folder, key = _selection(open_storage(str(tmp_path)), CHOSEN)
+    decoded = []
+    read = ParquetShard.read
+
+    def counted(shard, rows, columns):
+        decoded.append(rows)
+        return read(shard, rows, columns)
+
+    monkeypatch.setattr(ParquetShard, "read", counted)
+    whole = read_rows(folder, key, range(len(CHOSEN)), ["id", "x"], format="selection")
+    assert whole.table["id"].to_pylist() == [100 * shard + row for shard, row in CHOSEN]
+    first = len(decoded)
+    assert first >= SHARDS
+    for start in range(len(CHOSEN)):
+        rows = range(start, len(CHOSEN))
+        part = read_rows(folder, key, rows, ["id", "x"], format="selection")
+        assert part.table.equals(whole.table.slice(start))
+    assert len(decoded) == first
 
 
 def test_a_private_column_is_read_through_a_selection(tmp_path):

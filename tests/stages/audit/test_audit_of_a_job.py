@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from distill.plan.audit.audit_plan import AuditPlan
 from distill.plan.load import load_job
 from distill.plan.plan import Plan
 from distill.plan.workspace import Workspace
-from distill.run import Finished, audit_models, export_students, run_job
+from distill.run import Finished, audit_models, export_students, garbage, run_job, status
 from tests.command import REPOSITORY
 from tests.stages.audit.leaking import leaking_job, write_rows
 from tests.tiny import write_job
@@ -125,6 +126,36 @@ def test_a_finished_audit_is_found_again_without_any_work(audited, capsys):
     print_audit(found)
     said = capsys.readouterr()
     assert "AUC 0.5 is guessing" in said.out + said.err
+
+
+def test_status_or_gc_forgets_the_audit(audited):
+    *_, line = status(audited.job)
+    assert (line.name, line.done, line.total) == ("audit", 1, 1)
+    assert "of fit.large" in line.note or "of labels.large" in line.note
+    before = {each for each in (audited.folder / "root" / "audit").rglob("*") if each.is_file()}
+    garbage(audited.job, delete=True)
+    kept = {each for each in (audited.folder / "root" / "audit").rglob("*") if each.is_file()}
+    assert kept == before
+
+
+def test_shadows_of_rows_that_nobody_audits_any_more_stay_for_ever(audited):
+    audits = audited.folder / "root" / "audit"
+    (shadows,) = audits.glob("*/shadows")
+    former = audits / "feedfeedfeedfeed"
+    (former / "shadows" / "000").mkdir(parents=True)
+    (former / "shadows" / "000" / "weights").write_bytes(b"of former rows")
+    shutil.copytree(shadows.parent / "results", former / "results")
+    other = audits / "00ba00ba00ba00ba" / "shadows"  # of an audit under way
+    other.mkdir(parents=True)
+    (other / "weights").write_bytes(b"of another job")
+    found = {each.what: each for each in garbage(audited.job, delete=True)}
+    assert found["shadows of former audits"].keys == ("feedfeedfeedfeed/shadows/000/weights",)
+    assert not (former / "shadows" / "000" / "weights").exists()
+    assert list((former / "results").iterdir())
+    assert (other / "weights").exists()
+    assert list(shadows.rglob("*.safetensors"))
+    shutil.rmtree(former)
+    shutil.rmtree(other.parent)
 
 
 def test_no_value_of_a_private_column_lies_under_the_root(audited):
