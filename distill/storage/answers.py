@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import aiohttp
+import urllib3
 from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
@@ -35,14 +36,8 @@ from distill.storage.retry import until_answered
 _ENCRYPTED = re.compile(r"(?i)server.side encryption|encryption (key|parameters)|SSE-?C")
 """In S3's words on a request that does not fit an object's encryption."""
 _PASSING_STATUSES = (408, 409, 429)
-_PASSING_CODES = (
-    "RequestTimeout",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "InternalError",
-    "ServiceUnavailable",
-)
+# of 400; other codes of this kind come with a status that says so
+_PASSING_CODES = ("RequestTimeout", "Throttling", "ThrottlingException")
 _NO_CREDENTIALS = (
     NoCredentialsError,
     PartialCredentialsError,
@@ -88,6 +83,7 @@ _BROKEN_LINES = (
     ResponseParserError,
     BrokenBodyError,
     aiohttp.ClientError,
+    urllib3.exceptions.HTTPError,
     asyncio.TimeoutError,
     TimeoutError,
     ConnectionError,
@@ -111,12 +107,12 @@ def answered(where: str, ask: Callable[[], T]) -> T:
     except StorageError:
         raise
     except Exception as error:
-        raise as_storage_error(_original(error), where) from error
+        raise as_storage_error(original(error), where) from error
 
 
 def passing(error: Exception) -> str | None:
     """Tell why it is worth asking again, or None where the answer would be the same."""
-    error = _original(error)
+    error = original(error)
     status = status_of(error)
     code = _code(error)
     if status:
@@ -218,7 +214,7 @@ def status_of(error: Exception) -> int:
     return 0
 
 
-def _original(error: Exception) -> Exception:
+def original(error: Exception) -> Exception:
     """Return the store's own error under the OSError that s3fs makes of it."""
     cause = error.__cause__
     return cause if isinstance(cause, ClientError) else error

@@ -14,7 +14,7 @@ import io
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -67,7 +67,7 @@ class LocalStorage(Storage):
                 except OSError as error:
                     # a file that is gone was deleted meanwhile; a link that leads nowhere is wrong
                     if os.path.islink(file) or not isinstance(error, FileNotFoundError):
-                        raise _named(error) from None
+                        raise _refusal(error, file) from None
 
     def entry(self, key: str) -> ObjectMeta:
         count("get")
@@ -85,17 +85,11 @@ class LocalStorage(Storage):
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(self.url(key)) from None
         except OSError as error:
-            raise _named(error) from error
+            raise _refusal(error, self.url(key)) from error
 
     def read(self, key: str) -> bytes:
-        with self.open(key) as file:
-            try:
-                return file.read()
-            except OSError as error:
-                raise StorageError(
-                    f"{self.url(key)} cannot be read: {error.strerror}."
-                    " Mend the disk, or restore the file."
-                ) from error
+        with self._reading(key), self.open(key) as file:
+            return file.read()
 
     def put(self, key: str, content: bytes) -> None:
         with self._writing(key, content) as temporary:
@@ -107,10 +101,8 @@ class LocalStorage(Storage):
 
     def delete(self, key: str) -> None:
         count("delete")
-        try:
-            (self.path / key).unlink(missing_ok=True)
-        except OSError as error:
-            raise _named(error) from error
+        with suppress(ObjectMissingError), self._reading(key):
+            (self.path / key).unlink()
 
     def url(self, key: str) -> str:
         is_itself = key == self.path.name and os.path.isfile(self.path)
@@ -193,13 +185,13 @@ def _refuse(error: OSError) -> None:
     """A folder that cannot be listed is an error, not an empty folder; one that is not there holds
     nothing."""
     if not isinstance(error, FileNotFoundError):
-        raise _named(error)
+        raise _refusal(error, error.filename)
 
 
-def _named(error: OSError) -> StorageError:
+def _refusal(error: OSError, where: str) -> StorageError:
     return StorageError(
-        f"{error.filename}: {error.strerror}."
-        " Mend the link or the permissions, or take it out of the folder."
+        f"{where}: {error.strerror}."
+        " Mend the disk, the link or the permissions, or take it out of the folder."
     )
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import gc
 import sys
 import uuid
+from importlib import import_module
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -30,6 +31,17 @@ from distill.storage.local import LocalStorage
 
 if TYPE_CHECKING:
     from distill.storage.remote import RemoteStorage
+
+
+_REMOTE = {
+    "s3": ("s3", "S3Storage"),
+    "gs": ("gcs", "GcsStorage"),
+    "abfs": ("azure", "AzureStorage"),
+    "hf": ("hub", "HubStorage"),
+    "http": ("http", "HttpStorage"),
+    "https": ("http", "HttpStorage"),
+}
+"""Module and class of each scheme's store."""
 
 
 def is_remote(uri: str) -> bool:
@@ -83,23 +95,7 @@ def close_stores() -> None:
 
 
 def _remote(scheme: str) -> type[RemoteStorage]:
+    module, name = _REMOTE[scheme]
     # a local job loads none of them
-    if scheme == "gs":
-        from distill.storage.gcs import GcsStorage
-
-        return GcsStorage
-    if scheme == "abfs":
-        from distill.storage.azure import AzureStorage
-
-        return AzureStorage
-    if scheme == "hf":
-        from distill.storage.hub import HubStorage
-
-        return HubStorage
-    if scheme in ("http", "https"):
-        from distill.storage.http import HttpStorage
-
-        return HttpStorage
-    from distill.storage.s3 import S3Storage
-
-    return S3Storage
+    found: type[RemoteStorage] = getattr(import_module(f"distill.storage.{module}"), name)
+    return found

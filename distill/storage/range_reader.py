@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from fsspec.utils import merge_offset_ranges
 
@@ -92,7 +93,11 @@ class RangeReader(io.RawIOBase):
         return len(content)
 
     def _between(self, start: int, stop: int) -> bytes:
-        for first, content in (self._tail, self._fetched, *self._prefetched):
+        for first, content in self._prefetched:
+            if first <= start and stop <= first + len(content):
+                # a view: pages are many MB, and pyarrow takes one for bytes
+                return cast("bytes", memoryview(content)[start - first : stop - first])
+        for first, content in (self._tail, self._fetched):
             if first <= start and stop <= first + len(content):
                 return content[start - first : stop - first]
         ahead = 0

@@ -53,11 +53,13 @@ Page = tuple[Sequence[ObjectMeta], str | None]
 """Some objects, and what tells the store where to go on; None at the end."""
 T = TypeVar("T")
 
-_filesystems: dict[tuple[object, ...], Any] = {}
+Address = tuple[tuple[str, str], ...]
+_filesystems: dict[tuple[int, type[RemoteStorage], Address, str], Any] = {}
+"""By process, store, address and settings."""
 _lock = threading.Lock()
 
 
-def _filesystem(kind: type[RemoteStorage], address: tuple[tuple[str, str], ...]) -> Any:
+def _filesystem(kind: type[RemoteStorage], address: Address) -> Any:
     """Return the process's filesystem of a store; `address` is what its URIs say beside paths."""
     settings = options_of(kind.scheme)
     # not the parent's after a fork: two processes would share a line. Nor is that thrown away
@@ -67,14 +69,18 @@ def _filesystem(kind: type[RemoteStorage], address: tuple[tuple[str, str], ...])
         if key not in _filesystems:
             options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
             options |= dict(address) | kind.options(settings)
-            _filesystems[key] = kind.filesystem_class()(**options)
-            kind.prepare(_filesystems[key])
+            filesystem = kind.filesystem_class()(**options)
+            kind.prepare(filesystem)
+            _filesystems[key] = filesystem
         return _filesystems[key]
 
 
 def forget_filesystems() -> None:
     """Let the next request read the environment again."""
     with _lock:
+        for (process, kind, _, _), filesystem in _filesystems.items():
+            if process == os.getpid():
+                kind.close(filesystem)
         _filesystems.clear()
 
 
@@ -110,6 +116,10 @@ class RemoteStorage(Storage):
     @classmethod
     def prepare(cls, filesystem: Any) -> None:
         """Change a new filesystem."""
+
+    @classmethod
+    def close(cls, filesystem: Any) -> None:
+        """Give back what `prepare` took."""
 
     def folder(self, *names: str) -> Storage:
         return type(self)("/".join([self.uri, *names]))

@@ -2,7 +2,7 @@
 every AWS client reads them, or from the job (`settings`), other settings from fsspec's own.
 
 Of our own is what s3fs has not. Its requests are made by `S3FileSystem._call_s3`, one HTTP request
-a call.
+a call; GETs by plain HTTP where that can be (`direct`).
 
 **Conditional put** is `If-None-Match: *`. **A reader** takes the last 64 KB with its first request,
 which tells size and ETag too: a Parquet file costs one request for its footer. All further requests
@@ -14,20 +14,19 @@ carry `If-Match`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import fsspec
 from botocore.exceptions import ClientError
 
 from distill.storage import transfers
-from distill.storage.answers import status_of
+from distill.storage.answers import original, status_of
 from distill.storage.base import ObjectMeta
+from distill.storage.direct import CONNECTIONS, DirectGets
 from distill.storage.range_reader import TAIL_BYTES
 from distill.storage.remote import Page, RemoteStorage
 from distill.storage.s3_encryption import CUSTOMER_KEY, customer_options, require_encrypted
 from distill.storage.settings import options_of
-
-_CONNECTIONS = 64  # a thread beyond that waits for a line; s3fs's own limit is 10
 
 
 class S3Storage(RemoteStorage):
@@ -45,7 +44,7 @@ class S3Storage(RemoteStorage):
             "retries": {"total_max_attempts": 1},
             "connect_timeout": transfers.CONNECT_SECONDS,
             "read_timeout": transfers.ANSWER_SECONDS,
-            "max_pool_connections": _CONNECTIONS,
+            "max_pool_connections": CONNECTIONS,  # s3fs's own limit is 10
             "response_checksum_validation": "when_required",  # bodies are held against ETags here
         }
         others = {name: value for name, value in settings.items() if name != CUSTOMER_KEY}
@@ -56,6 +55,11 @@ class S3Storage(RemoteStorage):
         filesystem.retries = 1
         # not among s3fs's own, of which a request cannot be made without them
         filesystem.customer = customer_options(options_of(cls.scheme).get(CUSTOMER_KEY))
+        filesystem.direct = DirectGets(filesystem)
+
+    @classmethod
+    def close(cls, filesystem: Any) -> None:
+        filesystem.direct.close()
 
     async def _page(self, fs: Any, below: str, token: str) -> Page:
         more = {"ContinuationToken": token} if token else {}
@@ -73,15 +77,16 @@ class S3Storage(RemoteStorage):
     async def _end(self, fs: Any, path: str) -> tuple[int, str, bytes]:
         try:
             answer, tail = await _get(fs, path, Range=f"bytes=-{TAIL_BYTES}")
-        except OSError as error:
-            if isinstance(error.__cause__, ClientError) and status_of(error.__cause__) == 416:
+        except (OSError, ClientError) as error:
+            if status_of(original(error)) == 416:
                 return 0, "", b""  # no range lies in an object without a byte
             raise
         content_range = answer.get("ContentRange", f"/{len(tail)}")
         return int(content_range.rpartition("/")[2]), answer["ETag"], tail
 
     async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
-        _, content = await _get(fs, path, Range=f"bytes={start}-{stop - 1}", IfMatch=token)
+        headers = {"Range": f"bytes={start}-{stop - 1}", "If-Match": token}
+        _, content = await _get(fs, path, **headers)
         return content
 
     async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
@@ -112,15 +117,23 @@ async def _ask(fs: Any, name: str, path: str, **options: str) -> dict[str, Any]:
     try:
         return await _call(fs, name, path, **options, **fs.customer)
     except OSError as error:
-        if not isinstance(error.__cause__, ClientError) or status_of(error.__cause__) != 400:
+        if status_of(original(error)) != 400:
             raise
         return await _call(fs, name, path, **options)
 
 
-async def _get(fs: Any, path: str, **options: str) -> tuple[dict[str, Any], bytes]:
+async def _get(fs: Any, path: str, **headers: str) -> tuple[dict[str, Any], bytes]:
+    """Return the answer, in botocore's words, and its body."""
+    is_plain = not fs.customer and not fs.req_kw
+    found = await fs.direct.get(path, headers) if is_plain else None
+    if found is not None:
+        return cast("tuple[dict[str, Any], bytes]", found)
+    options = {name.replace("-", ""): value for name, value in headers.items()}
     answer = await _ask(fs, "get_object", path, **options)
     async with answer["Body"] as stream:
-        return answer, await transfers.whole_body(stream, int(answer["ContentLength"]))
+        content = await transfers.whole_body(stream, int(answer["ContentLength"]))
+    fs.direct.allow(path.partition("/")[0])
+    return answer, content
 
 
 def _md5(answer: dict[str, Any]) -> str:

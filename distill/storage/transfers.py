@@ -42,13 +42,33 @@ class BodyTooLongError(Exception):
     """A body is longer than anybody wants to hold."""
 
 
+class Pace:
+    """How fast the body of an answer comes, of `announced` bytes where it says."""
+
+    def __init__(self, announced: int | None) -> None:
+        self._announced = announced
+        self._began = time.monotonic()
+
+    def check(self, read_bytes: int) -> None:
+        """Raise BrokenBodyError where it comes too slowly to wait for its end."""
+        seconds = time.monotonic() - self._began
+        if seconds > seconds_for(read_bytes):
+            come = f"{read_bytes:,} of {self._announced or 0:,} bytes"
+            raise BrokenBodyError(f"{come} came in {seconds:.0f} s")
+
+    def end(self, read_bytes: int) -> None:
+        """Raise BrokenBodyError where it ended before its end."""
+        if self._announced is not None and read_bytes != self._announced:
+            come = f"{read_bytes:,} of {self._announced:,} bytes"
+            raise BrokenBodyError(f"the body broke off after {come}")
+
+
 async def whole_body(stream: Any, announced: int | None, *, most_bytes: float = math.inf) -> bytes:
-    """Return the whole body of an answer, of `announced` bytes where it says. Raises
-    BrokenBodyError where it breaks off, or comes too slowly, BodyTooLongError beyond
+    """Return the whole body of an answer. Raises what `Pace` does, BodyTooLongError beyond
     `most_bytes`."""
     if (announced or 0) > most_bytes:
         raise BodyTooLongError
-    began = time.monotonic()
+    pace = Pace(announced)
     pieces = []
     read_bytes = 0
     # it gives what has come, so that a trickle is seen
@@ -57,12 +77,7 @@ async def whole_body(stream: Any, announced: int | None, *, most_bytes: float = 
         read_bytes += len(piece)
         if read_bytes > most_bytes:
             raise BodyTooLongError
-        seconds = time.monotonic() - began
-        if seconds > seconds_for(read_bytes):
-            raise BrokenBodyError(
-                f"{read_bytes:,} of {announced or 0:,} bytes came in {seconds:.0f} s"
-            )
-    if announced is not None and read_bytes != announced:
-        raise BrokenBodyError(f"the body broke off after {read_bytes:,} of {announced:,} bytes")
+        pace.check(read_bytes)
+    pace.end(read_bytes)
     # a body of one piece is not copied
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

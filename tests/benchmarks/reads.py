@@ -33,7 +33,7 @@ RESULTS = Path(__file__).parent / "results" / "reads.md"
 BUCKET, GROUPS, COLUMNS, THREADS = "reads", 4, 4, 16
 LISTINGS = 5
 GROUP_BYTES = 8_000_000
-SIZES = {"50 KB": 50_000, "1 MB": 1_000_000, "8 MB": 8_000_000}
+SIZES = {"50 KB": 50_000, "1 MB": 1_000_000, "8 MB": 8_000_000, "20 MB": 20_000_000}
 
 
 class RustFile(io.RawIOBase):
@@ -58,9 +58,10 @@ class RustFile(io.RawIOBase):
         return bytes(self.reader.read(None if size < 0 else size))
 
 
-def clients() -> dict[str, tuple[Callable, Callable]]:
-    """Each client as (read a whole object, open one for pyarrow)."""
+def plain_clients() -> tuple:
+    """Ours, s3fs, Arrow's and obstore."""
     import s3fs
+    from obstore.store import S3Store
 
     ours = open_storage(f"s3://{BUCKET}")
     theirs = s3fs.S3FileSystem(
@@ -70,13 +71,17 @@ def clients() -> dict[str, tuple[Callable, Callable]]:
     arrow = pyarrow.fs.S3FileSystem(
         region="us-east-1", endpoint_override=address.netloc, scheme=address.scheme
     )
-
-    import obstore
-    from obstore.store import S3Store
-
     rust = S3Store(
         BUCKET, endpoint=os.environ["AWS_ENDPOINT_URL"], client_options={"allow_http": True}
     )
+    return ours, theirs, arrow, rust
+
+
+def clients() -> dict[str, tuple[Callable, Callable]]:
+    """Each client as (read a whole object, open one for pyarrow)."""
+    import obstore
+
+    ours, theirs, arrow, rust = plain_clients()
 
     def read_arrow(key):
         with arrow.open_input_file(f"{BUCKET}/{key}") as file:
@@ -113,12 +118,13 @@ def cases(
         f"object of {name}": {
             client: lambda _, read=read, name=name: read(name) for client, (read, _) in of.items()
         }
-        for name in SIZES
+        for name in ("50 KB", "1 MB", "8 MB")
     }
     found[f"{THREADS} × 1 MB in {THREADS} threads"] = {
         client: lambda _, read=read: list(threads.map(read, ["1 MB"] * THREADS))
         for client, (read, _) in of.items()
     }
+    found[f"{THREADS} ranges of 1 MB of one file"] = ranges(threads)
     for pre_buffer in (True, False):
         found[f"Parquet, a row group of 8 MB, pre_buffer={pre_buffer}"] = {
             client: group(opener, pre_buffer) for client, (_, opener) in of.items()
@@ -127,6 +133,34 @@ def cases(
         client: group(opener, True) for client, (_, opener) in of.items()
     } | {"distill": read_our_group}
     return found
+
+
+def ranges(threads: ThreadPoolExecutor) -> dict[str, Callable[[int], object]]:
+    """Ranges that are known beforehand, each client as it reads many at once."""
+    # with gaps, as between the pages of wanted columns: no client reads two of them at once
+    starts = [number * 1_200_000 for number in range(THREADS)]
+    stops = [start + SIZES["1 MB"] for start in starts]
+    ours, theirs, arrow, rust = plain_clients()
+
+    def read_ours(_):
+        with ours.open("20 MB") as file:
+            file.prefetch(list(zip(starts, stops, strict=True)))
+
+    def read_arrow(_):
+        with arrow.open_input_file(f"{BUCKET}/20 MB") as file:
+            return list(threads.map(lambda start: file.read_at(SIZES["1 MB"], start), starts))
+
+    import obstore
+
+    paths = [f"{BUCKET}/20 MB"] * THREADS
+    return {
+        "distill": read_ours,
+        "s3fs": lambda _: theirs.cat_ranges(paths, starts, stops, max_gap=None),
+        "Arrow": read_arrow,
+        "obstore": lambda _: obstore.get_ranges(
+            rust, "20 MB", starts=starts, ends=stops, coalesce=0
+        ),
+    }
 
 
 def read_our_group(number: int) -> object:

@@ -1,9 +1,14 @@
 """What only a store behind a line can do wrong: lost answers, refused credentials, no server at
 all."""
 
+import json
 import multiprocessing
+import os
 import re
 import socket
+import sys
+import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -209,3 +214,68 @@ def test_a_deleted_object_of_a_bucket_with_versions_is_listed_or_read(s3, s3_roo
     if store.put_if_absent("a", b"four"):  # Ceph: no condition is kept where versions are
         with pytest.raises(JobError, match="without versions"):
             require_conditional_put(store)
+
+
+def test_no_right_to_list_write_or_read_one_object_is_told_with_what_to_grant(real_s3):
+    import boto3
+
+    client = boto3.client("s3")
+    bucket = f"denied-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=bucket)
+    store = open_storage(f"s3://{bucket}/x")
+    store.put("a", b"seen")
+    store.put("secret", b"unseen")
+    everything = f"arn:aws:s3:::{bucket}"
+    denied = {
+        "s3:ListBucket": everything,
+        "s3:PutObject": f"{everything}/*",
+        "s3:GetObject": f"{everything}/x/secret",
+    }
+    rules = [
+        {"Effect": "Deny", "Principal": "*", "Action": action, "Resource": resource}
+        for action, resource in denied.items()
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": rules})
+    client.put_bucket_policy(Bucket=bucket, Policy=policy)
+    for call, where in [
+        (store.list_objects, f"s3://{bucket}/x"),
+        (lambda: store.put("b", b"x"), "/x/b"),
+        (lambda: store.create("b", b"x"), "/x/b"),
+        (lambda: store.read("secret"), "/x/secret"),
+        (lambda: store.open("secret"), "/x/secret"),
+    ]:
+        with pytest.raises(StorageError, match=rf"{where}: who asks has no right.*Grant"):
+            call()
+    assert store.read("a") == store.open("a").read() == b"seen"
+
+
+RENEWED = """
+import datetime, json, sys
+with open(sys.argv[1], "a") as asked:
+    asked.write("x")
+soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1)
+keys = {{"AccessKeyId": {key!r}, "SecretAccessKey": {secret!r}, "Expiration": soon.isoformat()}}
+print(json.dumps({{"Version": 1, **keys}}))
+"""
+
+
+def test_a_token_that_expires_in_the_middle_is_renewed_where_the_identity_can(
+    real_s3, environment, tmp_path
+):
+    store = open_storage(real_s3)
+    store.put("a", bytes(300_000))
+    script = tmp_path / "identity.py"
+    key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    script.write_text(RENEWED.format(key=key, secret=secret))
+    asked = tmp_path / "asked"
+    config = tmp_path / "config"
+    command = f"{sys.executable} -S {script} {asked}"
+    config.write_text(f"[default]\ncredential_process = {command}\n")
+    environment(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_CONFIG_FILE=str(config))
+    with store.open("a") as file:
+        times = len(asked.read_text())
+        time.sleep(1.1)
+        file.seek(0)
+        assert file.read(1000) == bytes(1000)
+    assert store.read("a") == bytes(300_000)
+    assert len(asked.read_text()) > times

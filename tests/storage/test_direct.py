@@ -1,0 +1,164 @@
+"""GETs by plain HTTP: the same bytes and errors as by s3fs, which is asked where this way ends."""
+
+import io
+import os
+import shutil
+import ssl
+import subprocess
+import time
+
+import boto3
+import pytest
+
+from distill.core.errors import StorageError
+from distill.storage import retry
+from distill.storage.base import ObjectMissingError
+from distill.storage.open import open_storage
+from distill.storage.remote import _filesystem
+from distill.storage.request_counts import requests
+from distill.storage.s3 import S3Storage
+from distill.storage.settings import use_settings
+from tests.conftest import forget_client
+from tests.faulty_store import Fault, FaultyStore
+
+CONTENT = os.urandom(300_000)
+
+
+@pytest.fixture
+def store(s3_root):
+    """A folder of a bucket that was read before."""
+    forget_client()
+    store = open_storage(s3_root)
+    store.put("a", CONTENT)
+    store.read("a")
+    yield store
+    use_settings({})
+    forget_client()
+
+
+@pytest.fixture
+def by_s3fs(store, monkeypatch):
+    """What s3fs is asked for from now on."""
+    asked = []
+    filesystem = _filesystem(S3Storage, ())
+    call = filesystem._call_s3
+
+    async def called(name, **options):
+        asked.append(name)
+        return await call(name, **options)
+
+    monkeypatch.setattr(filesystem, "_call_s3", called)
+    return asked
+
+
+@pytest.mark.parametrize("key", ["a/b.c~d", "ä ö+%20&=?versionId=1"])
+def test_any_object_is_read_whole_and_by_ranges_without_s3fs(store, by_s3fs, key):
+    store.put(key, CONTENT)
+    before = requests()
+    assert store.read(key) == CONTENT
+    with store.open(key) as file:
+        file.prefetch([(0, 10_000), (200_000, 210_000)])
+        assert file.read(10_000) == CONTENT[:10_000]
+        file.seek(50_000)
+        assert file.read(90_000) == CONTENT[50_000:140_000]
+        file.seek(-5, io.SEEK_END)
+        assert file.read() == CONTENT[-5:]
+    done = requests() - before
+    assert done.get == 5
+    assert by_s3fs == ["put_object"]
+
+
+def test_what_is_missing_empty_or_changed_is_told_at_the_first_request(store, by_s3fs):
+    store.put("empty", b"")
+    assert store.read("empty") == store.open("empty").read() == b""
+    before = requests()
+    with pytest.raises(ObjectMissingError, match="/b is not there"):
+        store.read("b")
+    assert (requests() - before).get == 1
+    with store.open("a") as file:
+        store.put("a", CONTENT[::-1])
+        with pytest.raises(StorageError, match="changed while it was being read"):
+            file.read(10)
+    assert set(by_s3fs) == {"put_object"}
+
+
+def test_what_a_bucket_refuses_of_signed_addresses_is_asked_of_s3fs_from_then_on(real_s3):
+    store = open_storage(real_s3)
+    store.put("a", CONTENT)
+    store.read("a")
+    store.read("a")
+    direct = _filesystem(S3Storage, ()).direct
+    signed = direct._signed
+    signed[store._path("a")] = (time.monotonic(), signed[store._path("a")][1] + "0")
+    with store.open("a") as file:
+        assert file.read() == CONTENT
+    assert not direct._by_bucket[store._bucket]
+    forget_client()
+
+
+def test_no_signature_stands_in_an_error(store, s3, monkeypatch):
+    with FaultyStore(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+        monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.3)
+        forget_client()
+        store.read("a")
+        for fault in ("503", "reset_before", "truncated"):
+            proxy.faulty(Fault(fault, "GET"))
+            with pytest.raises(StorageError, match="/a: the store did not answer") as raised:
+                store.read("a")
+            assert "Signature" not in str(raised.value)
+            assert "X-Amz" not in str(raised.value)
+
+
+def test_a_public_bucket_is_read_unsigned(real_s3, monkeypatch):
+    bucket, _, prefix = real_s3.removeprefix("s3://").partition("/")
+    boto3.client("s3").put_object(
+        Bucket=bucket, Key=f"{prefix}/open", Body=CONTENT, ACL="public-read"
+    )
+    use_settings({"s3": {"anon": True}})
+    store = open_storage(real_s3)
+    for _ in range(2):
+        assert store.read("open") == CONTENT
+    ((_, url),) = _filesystem(S3Storage, ()).direct._signed.values()
+    assert "?" not in url
+    use_settings({})
+    forget_client()
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Of 127.0.0.1, signed by itself."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("needs openssl")
+    key, file = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ["-subj", "/CN=store", "-addext", "subjectAltName=IP:127.0.0.1"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    output = ["-nodes", "-days", "2", "-keyout", key, "-out", file]
+    subprocess.run(
+        [program, "req", "-x509", *curve, *output, *subject], check=True, capture_output=True
+    )
+    return file, key
+
+
+def test_a_store_behind_tls_is_read_by_those_who_trust_it(store, certificate, monkeypatch):
+    with FaultyStore(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        proxy._server.socket = context.wrap_socket(proxy._server.socket, server_side=True)
+        url = proxy.url.replace("http:", "https:")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate[0]))
+        forget_client()
+        for _ in range(2):
+            assert store.read("a") == CONTENT
+        direct = _filesystem(S3Storage, ()).direct
+        assert direct._signed, "s3fs read it, so this test shows nothing"
+        direct._lines.clear()
+        # the lines are of a client that trusted it
+        monkeypatch.delenv("AWS_CA_BUNDLE")
+        forget_client()
+        with pytest.raises(StorageError, match="CERTIFICATE_VERIFY_FAILED"):
+            store.read("a")
