@@ -11,7 +11,6 @@ from distill.core.schema import unseal
 from distill.plan.load import load_job
 from tests.command import REPOSITORY, distill
 
-
 JOBS = REPOSITORY / "jobs"
 
 
