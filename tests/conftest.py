@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,12 @@ from distill.storage.base import Storage
 from distill.storage.open import open_storage
 from tests import schedule, summary
 from tests.engine.here import SharedRay
+from tests.forkserver import shared_forkserver
 
 SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
 _S3_FOLDER = "DISTILL_TEST_S3_FOLDER"
 NOT_ON_A_REAL_STORE = pytest.StashKey[list[str]]()
+_END = ExitStack()
 
 # tmp_path is shared by the examples of one test on purpose; two busy cores make any deadline a
 # guess
@@ -161,10 +164,14 @@ def pytest_configure(config):
         config.pluginmanager.register(plugin)
     if not hasattr(config, "workerinput"):
         os.environ[_S3_FOLDER] = tempfile.mkdtemp(prefix="distill-s3-")
+        if config.getoption("numprocesses", None):
+            folder = _END.enter_context(tempfile.TemporaryDirectory(prefix="distill-fork-"))
+            _END.enter_context(shared_forkserver(Path(folder)))
 
 
 def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
+        _END.close()
         folder = Path(os.environ.pop(_S3_FOLDER))
         if any(folder.iterdir()):
             subprocess.run([SERVER, "stop", folder], check=True)

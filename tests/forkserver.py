@@ -1,10 +1,11 @@
 """Processes that begin with torch, pyarrow and distill imported: forked from one that imported them.
 
 A training rank or a `distill …` costs 8 CPU-seconds when it is started cold, nearly all of it
-imports, and a tenth of that when it is forked. Each process of pytest starts one *forkserver*, when
-it first needs it:
+imports, and a tenth of that when it is forked. One *forkserver* serves all processes of xdist;
+without xdist pytest starts one when it first needs it:
 
-    python -m tests.forkserver    serves the socket that is its stdin until that is closed
+    python -m tests.forkserver [FD]    serves the socket that is its stdin until that is closed, and
+                                       whoever connects to the listening socket FD
 
 What it forks is a process as any other: in a session of its own where that is asked for, with the
 environment, arguments, folder and output that it is given, and ended as an interpreter ends
@@ -37,7 +38,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -54,6 +55,8 @@ _FORK_SAFE = ("jemalloc_bg_thd",)
 """Threads that pyarrow's allocator starts when it is loaded, and ends itself in a child
 (`background_thread_postfork_child`)."""
 _NOT_AHEAD = ("distill.__main__", "distill.cli")
+_SHARED = "DISTILL_TEST_FORKSERVER"
+"""Names the socket of the one that is shared."""
 _MOST_BYTES = 1 << 20
 _START_SECONDS = 300
 """Of a forkserver, on a machine where twenty others want a core."""
@@ -151,19 +154,50 @@ def fork_module(
 
 @functools.cache
 def _forkserver(_pid: int) -> socket.socket:
-    """The socket of this process's forkserver, which ends when this process does."""
+    """A socket to the forkserver that is shared, or to one of this process's own, which ends when
+    this process does."""
+    if _SHARED in os.environ:
+        connected = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connected.connect(os.environ[_SHARED])
+        return connected
+    ours, server = _start()
+    atexit.register(server.wait)
+    atexit.register(ours.close)
+    return ours
+
+
+def _start(listener: socket.socket | None = None) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start a forkserver. It ends when the socket that is returned is closed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listening = [] if listener is None else [listener.fileno()]
     with theirs:
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.forkserver"],
+            [sys.executable, "-m", "tests.forkserver", *map(str, listening)],
             env={**os.environ, **_ONE_THREAD},
             cwd=REPOSITORY,
             stdin=theirs,
             stdout=subprocess.DEVNULL,
+            pass_fds=listening,
         )
-    atexit.register(server.wait)
-    atexit.register(ours.close)
-    return ours
+    return ours, server
+
+
+@contextlib.contextmanager
+def shared_forkserver(folder: Path) -> Iterator[None]:
+    """One forkserver for this process and all that it starts; `folder` gets its socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        path = str(folder / "forkserver")
+        listener.bind(path)
+        listener.listen()
+        ours, server = _start(listener)
+    os.environ[_SHARED] = path
+    try:
+        yield
+    finally:
+        del os.environ[_SHARED]
+        ours.close()
+        server.wait()
+        os.unlink(path)
 
 
 def _is_readable(what: object, seconds: float | None) -> bool:
@@ -173,8 +207,10 @@ def _is_readable(what: object, seconds: float | None) -> bool:
 class _Server:
     """The forkserver's own part: forks what it is asked to, and tells how each ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, listener: socket.socket | None) -> None:
         self.requests = socket.socket(fileno=os.dup(0))
+        self.listener = listener
+        self.connected: set[socket.socket] = set()
         self.alive: dict[int, socket.socket] = {}
         """The control socket of each process that was forked, by its pid."""
         self.wakeups, self._woken = socket.socketpair()
@@ -187,24 +223,30 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest ends the tests, and so what they run
         with selectors.DefaultSelector() as selector:
-            selector.register(self.requests, selectors.EVENT_READ)
-            selector.register(self.wakeups, selectors.EVENT_READ)
+            for each in filter(None, (self.requests, self.listener, self.wakeups)):
+                selector.register(each, selectors.EVENT_READ)
             while True:
                 ready = {key.fileobj for key, _ in selector.select()}
                 if self.wakeups in ready:
                     self.wakeups.recv(4096)
                     self._reap()
-                if self.requests not in ready:
-                    continue
-                content, fds, _, _ = socket.recv_fds(self.requests, _MOST_BYTES, 2)
-                if not content:
-                    return None
-                request = json.loads(content)
-                if self._fork(*fds):
-                    continue
-                selector.close()
-                self._begin(request, *fds)
-                return request
+                if self.listener in ready:
+                    connection, _ = self.listener.accept()
+                    self.connected.add(connection)
+                    selector.register(connection, selectors.EVENT_READ)
+                for asking in ready & {self.requests, *self.connected}:
+                    content, fds, _, _ = socket.recv_fds(asking, _MOST_BYTES, 2)
+                    if not content and asking is self.requests:
+                        return None
+                    if not content:
+                        selector.unregister(asking)
+                        self.connected.remove(asking)
+                        asking.close()
+                    elif not self._fork(*fds):
+                        selector.close()
+                        request = json.loads(content)
+                        self._begin(request, *fds)
+                        return request
 
     def _fork(self, output: int, control: int) -> int:
         """Fork; 0 in the child."""
@@ -234,7 +276,8 @@ class _Server:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        for each in (self.requests, self.wakeups, self._woken, *self.alive.values()):
+        sockets = (self.requests, self.listener, self.wakeups, self._woken, *self.connected)
+        for each in filter(None, (*sockets, *self.alive.values())):
             each.close()
         if request["own_session"]:
             os.setsid()
@@ -299,7 +342,8 @@ def _code_of(end: BaseException) -> int:
 
 if __name__ == "__main__":
     _import_ahead()
-    _asked = _Server().serve()
+    _listeners = [socket.socket(fileno=int(fd)) for fd in sys.argv[1:]]
+    _asked = _Server(next(iter(_listeners), None)).serve()
     if _asked is not None:
         _exit_code = 0
         try:

@@ -62,7 +62,7 @@ def test_what_is_sealed_comes_back(body):
     assert unseal(seal(body), "here") == body
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(BODIES, st.data())
 def test_a_flipped_byte_in_json_is_an_error_or_reads_equal(body, data):
     content = bytearray(seal(body))
@@ -139,7 +139,7 @@ def test_every_single_flipped_bit_in_arrow_is_an_error_or_reads_equal():
     assert errors > len(sealed), "hardly any flip was noticed, so the flips missed the content"
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.data())
 def test_damaged_runs_of_bytes_in_arrow_are_an_error_or_read_equal(data):
     content = bytearray(table_bytes(TABLE))

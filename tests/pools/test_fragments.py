@@ -40,13 +40,13 @@ def cut_plainly(shards, fragment_rows):
         yield from ((2 * shard, number, *each) for number, each in enumerate(found))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(SHARDS, st.integers(1, 400))
 def test_the_cut_is_the_plain_one(shards, fragment_rows):
     assert cut(shards, fragment_rows) == list(cut_plainly(shards, fragment_rows))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(SHARDS, st.integers(1, 400))
 def test_every_row_is_covered_once_and_no_small_row_group_is_shared(shards, fragment_rows):
     fragments = cut(shards, fragment_rows)

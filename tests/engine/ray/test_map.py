@@ -35,7 +35,9 @@ def test_tasks_beyond_those_let_out_at_once_are_all_answered(ray, tmp_path, monk
     monkeypatch.setattr("distill.engine.ray.hand_out._PACK_GROUPS", 3)
     groups = [[{"number": number}, {"number": number + 1}] for number in range(0, 40, 2)]
     answers = list(
-        map_fragments(doubling, {"mark": str(tmp_path / "mark"), "fatal": 21}, groups, TWO, Bar())
+        map_fragments(
+            doubling, {"mark": str(tmp_path / "mark"), "fatal": 21}, groups, Compute(), Bar()
+        )
     )
     assert sorted(answer["twice"] for answer in answers) == [2 * number for number in range(40)]
 
@@ -83,7 +85,7 @@ def test_what_the_cluster_can_never_give_is_refused_at_once(ray, compute):
 def test_stopping_early_ends_the_actors_and_not_the_process(ray, tmp_path):
     tasks = [[{"number": number}] for number in range(200)]
     config = {"mark": str(tmp_path / "mark"), "fatal": -1}
-    for _ in range(3):
+    for _ in range(2):
         with closing(map_fragments(doubling, config, tasks, TWO, Bar())) as answers:
             assert next(answers)["twice"] % 2 == 0
     require_free(ray)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from distill.run import apply_student
 from tests.command import distill
 from tests.stages.apply.conftest import CASCADE
 from tests.stages.apply.test_kills import files_of, require_once
@@ -19,6 +20,5 @@ def test_workers_of_ray_write_other_files_than_one_process(applying, joining):
     assert ended.code == 0, ended.output
     require_once(job.folder / "runs")
     here = applying(more, "here")
-    ended = distill("apply", here.path, "sure", "rows", "--local")
-    assert ended.code == 0, ended.output
+    apply_student(here, "sure", "rows", lambda _line: None, engine="local")
     assert files_of(job.folder / "runs") == files_of(here.folder / "runs")

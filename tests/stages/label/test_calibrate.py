@@ -101,8 +101,7 @@ def test_a_finished_set_is_calibrated_again_or_forgets_that_it_was(folder):
         label_pool(load_job(folder / "job.toml"), "teacher")
 
 
-@pytest.mark.ray
-def test_a_labeler_that_raises_hides_where(folder, ray):
+def test_a_labeler_that_raises_hides_where(folder):
     (folder / "sure.py").write_text(
         SURE.replace("return 3", "raise KeyError('lost')\n        return 3"), "utf-8"
     )
@@ -110,7 +109,7 @@ def test_a_labeler_that_raises_hides_where(folder, ray):
         LabelerError,
         match=r"pools\.known, the labeler raised on part-0000\d\.parquet, row \d+:(.|\n)*KeyError: 'lost'",
     ):
-        calibrate(load_job(folder / "job.toml"), "teacher")
+        calibrate(load_job(folder / "job.toml"), "teacher", engine="local")
 
 
 def test_rows_that_cannot_be_used_count(folder):
