@@ -23,8 +23,7 @@ _TOKENS = 256
 _FORMS = frozenset({"network", "eszsl", "structure", "merge", "pooled"})
 # held-out splits and constants, each of which is solved for
 _SOLUTIONS = 112
-_TIMED_ROWS = 5_000
-"""That each method is asked about for its pace."""
+_TIMED_ROWS = 5_000  # that each method is asked about for its pace
 
 
 def trainings_are_short(plans: Sequence[TrainingPlan]) -> bool:

@@ -121,8 +121,7 @@ class AnnotatorsStep:
     outputs: Outputs
     passes: int
     tolerance: float
-    key: str
-    """Where the key lies that encrypts what is found; "" where nothing is encrypted."""
+    key: str  # where the key lies that encrypts what is found; "" where nothing is encrypted
 
 
 @dataclass(frozen=True)
@@ -134,8 +133,7 @@ class PooledStep:
     found: ModelRecord | None
     values: GroupedVotes
     inventories: tuple[Inventory, ...]
-    key: str
-    """As of `AnnotatorsStep`."""
+    key: str  # as of `AnnotatorsStep`
 
 
 @dataclass(frozen=True)

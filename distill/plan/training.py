@@ -104,10 +104,10 @@ class TrainingPlan:
     description: Mapping[str, Any]  # for people: kept in the record
     lane_rows: tuple[int, ...]  # rows that a lane gives to a step, by source
     held_out: HeldOutPlan | None = None
+    # whose lease is held meanwhile: of one of several teachers that of the whole fit
     lease: str | None = None
-    """Whose lease is held meanwhile: of one of several teachers that of the whole fit."""
+    # whose rows the sources have: of corrections the pool that they correct
     base_pools: tuple[str, ...] = ()
-    """Whose rows the sources have: of corrections the pool that they correct."""
 
     def order(self, source: int) -> Sampler:
         """In which order the rows of one source are seen."""

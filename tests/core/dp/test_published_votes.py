@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distill.core.dp.tails import log_normal_tail
 
 from distill.core.dp.noisy_votes import NoisyVote, laplace_by_upset, log_upset_laplace
 from distill.core.dp.renyi import ORDERS
-from distill.core.dp.tails import log_normal_tail
 from tests.command import REPOSITORY
 
 VOTES = Path(REPOSITORY, "tests", "fixtures", "pate_2018", "votes.npz")
