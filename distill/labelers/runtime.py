@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ def computing(device: str, precision: str) -> Iterator[None]:
     halves = {"bfloat16": torch.bfloat16, "float16": torch.float16}
     half = halves.get(precision)
     device_type = device.partition(":")[0]
-    autocast = torch.autocast(device_type, half, enabled=half is not None)
+    # one that is not enabled costs a batch 60 µs, half of a linear student's time
+    autocast = nullcontext() if half is None else torch.autocast(device_type, half)
     with torch.inference_mode(), autocast:
         yield

@@ -89,6 +89,12 @@ def storable(outputs: Float, contract: Contract) -> Bool:
     kind = np.float16 if halves else np.float32
     limits = np.finfo(kind)
     limit = limits.max
+    if outputs.size:
+        # of all rows together first, which takes a tenth of the time
+        least = outputs.min()
+        most = outputs.max()
+        if -limit <= least and most <= limit:
+            return np.ones(len(outputs), np.bool_)
     # A NaN is neither, so its row is not storable.
     below = outputs.max(axis=1) <= limit
     smallest = outputs.min(axis=1)

@@ -85,6 +85,8 @@ def with_keys(labels: pa.Table, keys: pa.Table, contract: Contract) -> pa.Table:
     """Put the pool's pass-through columns, row for row, before the label columns.
 
     Raises ValueError for anything but strings and integers."""
+    if not contract.keys:
+        return labels
     columns = {name: _plain_key(name, keys[name]) for name in contract.keys}
     types = {name: column.type for name, column in columns.items()}
     arrays = [*columns.values(), *labels.columns]

@@ -120,8 +120,9 @@ def answer_columns(
         return {"value": _values(answers.values, unknown), "rejected": pa.array(unknown)}
     columns: dict[str, pa.Array] = {}
     if contract.exclusive:
-        columns["class"] = _names(answers.best, contract.classes, unknown)
-        columns["probability"] = _numbers(answers.values.max(axis=1), unknown)
+        best = answers.best
+        columns["class"] = _names(best, contract.classes, unknown)
+        columns["probability"] = _numbers(_of_each(answers.values, best), unknown)
     else:
         members = answers.values > 0.5
         columns["classes"] = _name_lists(members, contract.classes, unknown)
@@ -141,7 +142,8 @@ def cascade_columns(
     """Return the columns of a cascade: the student's answers, and others' where it is not sure."""
     own = ~answers.labelled
     final = answers.values
-    best = answers.best
+    student = answers.best
+    best = student
     unknown = own.copy()
     rejected = own.copy()
     if others.probabilities is None or others.labelled is None:
@@ -149,18 +151,19 @@ def cascade_columns(
     else:
         final = final.copy()
         final[others.place] = others.probabilities
+        best = student.copy()
         best[others.place] = others.probabilities.argmax(axis=1)
         unknown[others.place] = ~others.labelled
         rejected[others.place] = ~others.labelled
     columns = {
         "class": _names(best, contract.classes, unknown),
-        "probability": _numbers(final.max(axis=1), unknown),
+        "probability": _numbers(_of_each(final, best), unknown),
         "answered_by": _answered_by(others, own),
     }
     if probabilities:
         columns["probabilities"] = _lists(final, unknown)
-    columns["student_class"] = _names(answers.best, contract.classes, own)
-    columns["student_probability"] = _numbers(answers.values.max(axis=1), own)
+    columns["student_class"] = _names(student, contract.classes, own)
+    columns["student_probability"] = _numbers(_of_each(answers.values, student), own)
     if threshold.by == "sets":
         # as the rows were chosen by (`sure_rows`)
         members = set_members(answers.raw.astype(np.float64), threshold)
@@ -183,7 +186,8 @@ def _probabilities(logits: Numbers, contract: Contract) -> Numbers:
         tangent = np.tanh(np.float32(0.5) * logits)
         yes: Numbers = np.float32(0.5) * (np.float32(1) + tangent)
         return yes
-    odds: Numbers = logits - logits.max(axis=1, keepdims=True)
+    largest = _of_each(logits, logits.argmax(axis=1))
+    odds: Numbers = logits - largest[:, None]
     np.exp(odds, out=odds)
     odds /= odds.sum(axis=1, keepdims=True)
     return odds
@@ -214,6 +218,12 @@ def _answered_by(others: Others, unread: Bool) -> pa.Array:
     nobody[others.place] = others.by is None
     names = ("student",) if others.by is None else ("student", others.by)
     return _names(by, names, nobody)
+
+
+def _of_each(values: Numbers, best: Int64) -> Numbers:
+    """One number of each row (B,). Found by `argmax`, the largest takes a third of `max`'s time."""
+    found: Numbers = np.take_along_axis(values, best[:, None], axis=1)
+    return found[:, 0]
 
 
 def _numbers(values: Numbers, unknown: Bool) -> pa.Array:
