@@ -5,6 +5,7 @@ A command that works on a job takes those of work as one `Work`, and is `working
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -118,11 +119,16 @@ def working(command: Callable[..., None]) -> Callable[..., None]:
 
 def load(file: Path, root: str | None) -> Job:
     """Read the job that a command is given. Raises JobError."""
-    from distill.core.events import name_job
-    from distill.plan.load import load_job
+    # as until the process edge: most of a short command is what is imported here
+    gc.disable()
+    try:
+        from distill.core.events import name_job
+        from distill.plan.load import load_job
 
-    name_job(file.stem)
-    return load_job(file, root=root)
+        name_job(file.stem)
+        return load_job(file, root=root)
+    finally:
+        gc.enable()
 
 
 def part_of(text: str | None) -> Part | None:

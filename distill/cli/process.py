@@ -4,6 +4,7 @@ messages with an exit code (`distill.cli.ending`)."""
 from __future__ import annotations
 
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -57,6 +58,7 @@ def process_edge(
 ) -> Iterator[Process]:
     """Run a command's body: a DistillError becomes its message and exit code, everything else
     passes."""
+    gc.enable()
     _log(log_format, verbose=verbose)
     _tell_crashes()
     display = TerminalDisplay()

@@ -11,16 +11,6 @@ from typing import TYPE_CHECKING
 
 import rich.box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -98,16 +88,6 @@ def _escaped(sign: str) -> str:
     return sign.encode("ascii", "backslashreplace").decode("ascii")
 
 
-class _Rate(ProgressColumn):
-    """Units done, of how many, and units a second."""
-
-    def render(self, task: Task) -> Text:
-        unit = task.fields["unit"]
-        done = f"{task.completed:,.0f}/{task.total or 0:,.0f} {unit}"
-        rate = f"{task.speed:,.0f} {unit}/s" if task.speed else ""
-        return Text(f"{done} {rate}", style="progress.data.speed")
-
-
 class TerminalDisplay:
     """Rich progress bars, and on a pipe a line when work begins and ends."""
 
@@ -121,52 +101,28 @@ class TerminalDisplay:
         """Show a bar for one piece of work."""
         self.begun += unit != FILES
         if console.is_terminal:
-            return _TerminalBar(title, total, unit)
+            from distill.cli.progress_bar import TerminalBar
+
+            return TerminalBar(console, title, total, unit)
         return LineBar(title, total, unit, _say_line)
 
     def end(self, bar: Bar) -> None:
         """Take the bar down."""
-        assert isinstance(bar, _TerminalBar | LineBar)
+        if isinstance(bar, LineBar):
+            why = f", {bar.note}" if bar.note and bar.done < bar.total else ""
+            line = f"{bar.done:,.0f} of {bar.total:,.0f} {bar.unit}{why}"
+            _say_line(bar.title, line)
+        else:
+            from distill.cli.progress_bar import TerminalBar
+
+            assert isinstance(bar, TerminalBar)
+            bar.take_down()
         if bar.done > 0 and bar.unit != FILES:
             self.worked = True
-        if isinstance(bar, _TerminalBar):
-            bar.progress.stop()
-            return
-        why = f", {bar.note}" if bar.note and bar.done < bar.total else ""
-        _say_line(bar.title, f"{bar.done:,.0f} of {bar.total:,.0f} {bar.unit}{why}")
 
 
 def _say_line(title: str, line: str) -> None:
     console.print(f"  {title}: {line}", style="dim", markup=False)
-
-
-class _TerminalBar:
-    def __init__(self, title: str, total: float, unit: str) -> None:
-        self.title = title
-        self.total = total
-        self.unit = unit
-        self.done = 0.0
-        self.progress = Progress(
-            SpinnerColumn("line" if console.options.ascii_only else "dots"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            _Rate(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
-            console=console,
-            transient=True,
-        )
-        self.task = self.progress.add_task(title, total=total, unit=unit, note="")
-        self.progress.start()
-
-    def advance(self, amount: float, note: str = "") -> None:
-        self.done += amount
-        self.progress.update(self.task, advance=amount, note=note)
-
-    def waits(self, what: str) -> None:
-        self.progress.update(self.task, note=f"waits for {what}")
 
 
 def say(line: str) -> None:

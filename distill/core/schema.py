@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from distill.core.errors import StorageError
+from distill.core.plain_arrow import to_numbers
 
 # raised when anything stored changes its form; another version is refused by name
 VERSION = 2
@@ -142,8 +143,7 @@ def columns_sha256(table: pa.Table) -> str:
 
 def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
     is_valid = column.is_valid()
-    validity = is_valid.to_numpy()
-    total.update(validity)
+    total.update(to_numbers(is_valid).data)
     # the slots of nulls hold whatever the writer left there
     chunks = [chunk for chunk in column.drop_null().chunks if len(chunk)]
     if pa.types.is_string(column.type):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from distill.core.plain_arrow import to_numbers
 from distill.labels.contract import Contract
 
 Bool = npt.NDArray[np.bool_]
@@ -55,8 +56,7 @@ def of_view(table: pa.Table, contract: Contract, view: int) -> pa.Table:
 def label_validity(table: pa.Table, contract: Contract) -> Bool:
     """Find which rows (B,) have labels."""
     first = next(iter(_widths(contract)))
-    valid: Bool = table[first].is_valid().to_numpy()
-    return valid
+    return to_numbers(table[first].is_valid())
 
 
 def plane_names(contract: Contract) -> list[str]:

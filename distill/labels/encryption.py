@@ -16,7 +16,6 @@ import functools
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from distill.core.errors import DistillError, StorageError
 from distill.core.secret_keys import unwrap_key, wrap_key
@@ -56,6 +55,8 @@ def read_encrypted(content: bytes, where: str) -> pa.Table:
     decryption = _factory().file_decryption_properties(connection)
     try:
         buffer = pa.py_buffer(content)
+        import pyarrow.parquet as pq
+
         with pq.ParquetFile(
             buffer, decryption_properties=decryption, page_checksum_verification=True
         ) as file:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from distill.core.errors import StorageError
 from distill.labels.columns import label_schema
@@ -120,6 +119,8 @@ def shown_bytes(content: bytes, where: str) -> bytes:
 
 def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream, key: str) -> None:
     # Packed bytes have no order that statistics could use, and a reader needs no Arrow schema.
+    import pyarrow.parquet as pq
+
     with pq.ParquetWriter(
         sink,
         table.schema,
@@ -173,6 +174,8 @@ def _read(content: bytes, contract: Contract, where: str) -> pa.Table:
         return read_encrypted(content, where)
     buffer = pa.py_buffer(content)
     if contract.format == "parquet":
+        import pyarrow.parquet as pq
+
         with pq.ParquetFile(buffer, page_checksum_verification=True) as file:
             return file.read(use_threads=False)
     return pa.ipc.open_file(buffer).read_all()

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from distill.core.plain_arrow import to_arrow, to_numbers
 from distill.core.schema import MANIFEST
 from distill.pools.fragments import fragment_id
 
@@ -119,7 +120,7 @@ class Manifest(Sequence[ManifestEntry]):
 
     def table(self, start: int, stop: int) -> pa.Table:
         """Return some entries as the manifest stores them."""
-        chosen = pa.array(self._order[start:stop])
+        chosen = to_arrow(self._order[start:stop])
         return self._table.take(chosen).cast(MANIFEST)
 
     def column(self, name: str) -> Integers:
@@ -161,9 +162,8 @@ class Manifest(Sequence[ManifestEntry]):
     def made_on(self) -> list[str]:
         """The distinct devices and library versions."""
         # Not of all rows: what a mend replaced counts no more.
-        chosen = pa.array(self._order)
-        stored = self._table["made_on"]
-        column = stored.take(chosen)
+        chosen = to_arrow(self._order)
+        column = self._table["made_on"].take(chosen)
         distinct = column.unique()
         return sorted(distinct.to_pylist())
 
@@ -202,11 +202,11 @@ class Manifest(Sequence[ManifestEntry]):
         return hashlib.sha256(hashed.data).hexdigest()
 
     def _entries(self, rows: Integers) -> list[ManifestEntry]:
-        chosen = self._table.take(pa.array(rows))
+        chosen = self._table.take(to_arrow(rows))
         return table_entries(chosen)
 
     def _integers(self, name: str) -> Integers:
-        return np.asarray(self._table[name].to_numpy(), np.int64)
+        return np.asarray(to_numbers(self._table[name]), np.int64)
 
 
 def join_entries(tables: Iterable[pa.Table]) -> pa.Table:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from distill.core.errors import JobError
+from distill.core.plain_arrow import to_numbers
 from distill.labels.manifest import Integers
 from distill.pools.fragments import WHOLE, FragmentTable
 from distill.pools.inventory import Inventory
@@ -140,8 +141,7 @@ def _number(text: str, name: str, environment: Mapping[str, str], usual: str = "
 def part_of_fragments(inventory: Inventory, cut: FragmentTable, count: int) -> Integers:
     """Return the number of the part that each fragment of `cut` belongs to, of `count`."""
     # retired shards count too: else a changed file would move the fragments behind it
-    column = inventory.table["rows"]
-    shard_rows = column.to_numpy()
+    shard_rows = to_numbers(inventory.table["rows"])
     shard_start = np.concatenate([[0], np.cumsum(shard_rows)])
     segment_shard = np.append(inventory.segment_starts, len(shard_rows))
     segment_start = shard_start[segment_shard]

@@ -141,7 +141,7 @@ def _shard_limits(inventory: Inventory, shard: Integers) -> Integers:
 def _of_listed_files(entries: Manifest, inventory: Inventory) -> npt.NDArray[np.bool_]:
     """Which entries are of the file that the inventory lists under their shard's number."""
     # a retired shard has no id: its entries are of no file that is listed
-    ids = inventory.table["id"].fill_null(_NO_FILE).to_pylist()
+    ids = [id or _NO_FILE for id in inventory.table["id"].to_pylist()]
     ids.append(_NO_FILE)  # of shards that are not listed
     digits = "".join(ids)
     packed = bytes.fromhex(digits)

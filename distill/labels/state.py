@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from distill.core.errors import ContractError, StorageError
+from distill.core.plain_arrow import to_numbers
 from distill.labels.commit import Commit, read_commit
 from distill.labels.contract import StoredContract, read_contract
 from distill.labels.label_set import LabelSet
@@ -123,8 +124,7 @@ def visible_entries(table: pa.Table, live: Integers | None) -> Manifest:
     """Return the entries of `live` shards; of all where that is None."""
     if live is None:
         return Manifest(table)
-    column = table["shard"]
-    shards = column.to_numpy()
+    shards = to_numbers(table["shard"])
     visible = np.isin(shards, live)
     if visible.all():
         return Manifest(table)

@@ -62,8 +62,10 @@ class LabelWriter:
 
     def snapshot(self) -> LabelSet:
         """Return the set as it is with what was added."""
-        unrolled = entries_table(self._unrolled)
-        tables = [self._rolled, unrolled]
+        tables = [self._rolled]
+        if self._unrolled:
+            unrolled = entries_table(self._unrolled)
+            tables.append(unrolled)
         table = join_entries(tables)
         return replace(self._labels, entries=visible_entries(table, self._live))
 

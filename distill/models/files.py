@@ -23,8 +23,6 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from filelock import FileLock
-
 from distill.core.errors import JobError, MissingExtraError, StorageError
 from distill.core.schema import digest
 from distill.spec.uris import CACHE, HUB, is_hub
@@ -110,6 +108,8 @@ def _near_model(uri: str, where: str) -> tuple[Path, str]:
     # by names, sizes and times: to read a large model takes minutes
     remembered = _cache("digests") / digest(statuses)
     # one actor of a machine reads the model; the others wait for what it finds
+    from filelock import FileLock
+
     with FileLock(f"{remembered}.lock"):
         if not remembered.is_file():
             found = _digest_of(path, files)
@@ -176,6 +176,8 @@ def _fetched_once(name: str, fetch: Callable[[Path], None]) -> Path:
     folder = _cache("models") / name
     if folder.is_dir():
         return folder
+    from filelock import FileLock
+
     with FileLock(f"{folder}.lock"):
         # once more: who held the lock may have filled it
         if not folder.is_dir():

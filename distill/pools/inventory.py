@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distill.core.errors import JobError, StorageError
+from distill.core.plain_arrow import to_arrow, to_numbers
 from distill.core.schema import INVENTORY, bytes_table, digest, table_note
 from distill.pools.formats.masking import Rules, plain_rules, rules_digest
 from distill.pools.formats.open import format_named
@@ -87,7 +88,7 @@ class Inventory:
         """The live shards in order, made as they are taken."""
         for start in range(0, len(self.live), _SHARDS_AT_ONCE):
             numbers = self.live[start : start + _SHARDS_AT_ONCE]
-            rows = self.table.take(pa.array(numbers)).to_pylist()
+            rows = self.table.take(to_arrow(numbers)).to_pylist()
             yield from map(_shard, numbers.tolist(), rows)
 
     def shard(self, number: int) -> Shard:
@@ -98,9 +99,8 @@ class Inventory:
     @cached_property
     def live(self) -> Numbers:
         """Numbers of the live shards."""
-        is_live = self.table["id"].is_valid().to_numpy().copy()
-        numbers = list(self.retired)
-        is_live[numbers] = False
+        is_live = to_numbers(self.table["id"].is_valid()).copy()
+        is_live[list(self.retired)] = False
         return np.flatnonzero(is_live)
 
     @cached_property
@@ -117,7 +117,7 @@ class Inventory:
     def shard_rows(self) -> Numbers:
         """Rows of each shard by its number, 0 where it is retired."""
         rows = np.zeros(len(self.table), np.int64)
-        rows[self.live] = self.table["rows"].to_numpy()[self.live]
+        rows[self.live] = to_numbers(self.table["rows"])[self.live]
         return rows
 
     @property
@@ -175,12 +175,10 @@ class Inventory:
 
     def fragment_table(self, fragment_rows: int) -> FragmentTable:
         """Cut all live rows into fragments, by columns, for who has very many of them."""
-        groups = self.table["row_groups"].take(pa.array(self.live)).combine_chunks()
-        counted = pc.list_value_length(groups)
-        lengths = counted.to_numpy(zero_copy_only=False)
+        groups = self.table["row_groups"].take(to_arrow(self.live)).combine_chunks()
+        lengths = to_numbers(pc.list_value_length(groups))
         counts = lengths.astype(np.int64)
-        flat = groups.flatten()
-        rows = flat.to_numpy(zero_copy_only=False)
+        rows = to_numbers(groups.flatten())
         if not self._is_indexed:  # a part of a file costs the whole file, so none is cut
             largest = int(self.shard_rows.max(initial=1))
             fragment_rows = max(fragment_rows, largest)
@@ -188,7 +186,7 @@ class Inventory:
 
     @property
     def _live_table(self) -> pa.Table:
-        return self.table.take(pa.array(self.live))
+        return self.table.take(to_arrow(self.live))
 
     @property
     def _is_indexed(self) -> bool:
@@ -239,8 +237,7 @@ def _require_order(tables: list[pa.Table], where: str) -> None:
     """Refuse a newest segment that does not follow those before it."""
     # a segment is written by one who has read those before
     newest = tables[-1]
-    column = newest["number"]
-    numbers = column.to_numpy()
+    numbers = to_numbers(newest["number"])
     start = sum(map(len, tables[:-1]))
     follows = np.array_equal(numbers, np.arange(start, start + len(newest)))
     retires_itself = pc.greater_equal(newest["retires"], newest["number"])

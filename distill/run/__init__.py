@@ -21,29 +21,35 @@ wait; all label, until every fragment is committed; students, evaluation and rep
 and the others leave.
 """
 
-from distill.run.apply import Application, apply_student, plan_cascades
-from distill.run.costs import plan_costs
-from distill.run.lines import labels_line, selection_line, trained_line
-from distill.run.stages import (
-    audit_models,
-    evaluate_students,
-    export_students,
-    fit_labelers,
-    fit_structures,
-    garbage,
-    label_pool,
-    label_pools,
-    last_runs,
-    prepare_inputs,
-    preview_labels,
-    select_pool_rows,
-    status,
-    train_student,
-    train_students,
-    verify_labels,
-    write_report,
-)
-from distill.run.whole_job import Finished, run_job
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distill.run.apply import Application, apply_student
+    from distill.run.costs import plan_cascades, plan_costs
+    from distill.run.lines import labels_line, selection_line, trained_line
+    from distill.run.stages import (
+        audit_models,
+        evaluate_students,
+        export_students,
+        fit_labelers,
+        fit_structures,
+        garbage,
+        label_pool,
+        label_pools,
+        last_runs,
+        prepare_inputs,
+        preview_labels,
+        select_pool_rows,
+        status,
+        train_student,
+        train_students,
+        verify_labels,
+        write_report,
+    )
+    from distill.run.whole_job import Finished, run_job
 
 __all__ = [
     "Application",
@@ -73,3 +79,23 @@ __all__ = [
     "verify_labels",
     "write_report",
 ]
+
+# a command imports what it calls
+_HOME = dict.fromkeys(__all__, "stages")
+_HOME |= {
+    "Application": "apply",
+    "Finished": "whole_job",
+    "apply_student": "apply",
+    "labels_line": "lines",
+    "plan_cascades": "costs",
+    "plan_costs": "costs",
+    "run_job": "whole_job",
+    "selection_line": "lines",
+    "trained_line": "lines",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from distill.core.cascades import CascadeCost, CascadeResult
+from distill.core.cascades import CascadeResult
 from distill.core.errors import JobError
 from distill.engine.select import EngineChoice
 from distill.job.job import Job
@@ -26,8 +26,6 @@ from distill.plan.cascades import (
     sent_rows,
 )
 from distill.plan.checks.applied import require_cascade
-from distill.plan.costs.cascades import cascade_costs
-from distill.plan.workspace import Workspace
 from distill.run.driver import Driver
 from distill.run.lines import cascade_line, labels_line
 from distill.spec.labels import Labels
@@ -81,12 +79,6 @@ def apply_student(
     rows = driver.plan.workspace.pool(pool).inventory.rows
     problems = verify_applied(application.applied.uri, rows)
     return Application(application.applied, application.cascade, tuple(problems))
-
-
-def plan_cascades(job: Job) -> list[CascadeCost]:
-    """Return what each cascade of a job takes beside its teacher alone, over each pool that it was
-    applied to, by what the runs of its root have spent. Opens no pool."""
-    return cascade_costs(Workspace(job))
 
 
 def _apply_alone(driver: Driver, student: str, pool: str, say: Say) -> Application:

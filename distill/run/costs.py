@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from distill.core.cascades import CascadeCost
 from distill.core.costs import CostPlan
 from distill.core.errors import ContractError, DistillError
 from distill.core.results import Evaluation, MethodResult
 from distill.core.schema import unseal
 from distill.engine.select import EngineChoice
 from distill.job.job import Job
+from distill.plan.costs.cascades import cascade_costs
 from distill.plan.costs.estimate import estimate_costs
 from distill.plan.costs.labelling import draw_pilot
 from distill.plan.costs.ledger import read_spent
@@ -19,6 +21,7 @@ from distill.plan.costs.stored import keep_costs, newest_costs
 from distill.plan.costs.training import training_trials
 from distill.plan.costs.trials import Tried, reading_trials
 from distill.plan.plan import Plan
+from distill.plan.workspace import Workspace
 from distill.run.driver import Driver
 from distill.run.lines import trained_line
 from distill.spec.labels import Fitted
@@ -76,6 +79,12 @@ def plan_costs(
     if any(step.rows_left for step in plan.steps):
         keep_costs(driver.plan.workspace.root, plan)
     return plan
+
+
+def plan_cascades(job: Job) -> list[CascadeCost]:
+    """Return what each cascade of a job takes beside its teacher alone, over each pool that it was
+    applied to, by what the runs of its root have spent. Opens no pool."""
+    return cascade_costs(Workspace(job))
 
 
 def _pilot(driver: Driver, setting: Setting, name: str, say: Say) -> int:

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from distill.core.errors import JobError
 from distill.core.results import Evaluation
@@ -29,27 +30,20 @@ from distill.run.lines import labels_line, selection_line, trained_line
 from distill.run.meter import Meter, Terms
 from distill.run.recording import Recorder
 from distill.spec.base import Gpus
-from distill.stages.audit.write import divide_pool
 from distill.stages.evaluate.audit_gate import with_audit
 from distill.stages.evaluate.evaluate_students import evaluate_students, is_evaluated
 from distill.stages.fit import fit_labeler
 from distill.stages.inventory import file_stats_reader
-from distill.stages.label.calibrate import calibrate
-from distill.stages.label.fit_annotators import fit_annotators
-from distill.stages.label.fit_pooled import fit_pooled
 from distill.stages.label.label_pool import LabelSummary, label_pool
-from distill.stages.label.pilot import label_pilot
 from distill.stages.make_models import make_model
-from distill.stages.make_pools import make_pool
 from distill.stages.report.write_report import write_report
-from distill.stages.select.select_rows import Selected, select_rows
-from distill.stages.structure.fit_structure import fit_structure
-from distill.stages.structure.look import look_at
-from distill.stages.teachers.gather_teachers import gather_teachers
-from distill.stages.teachers.split_rows import split_rows
 from distill.stages.train.train_students import train_networks
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
+
+if TYPE_CHECKING:
+    from distill.core.structure_results import StructureResult
+    from distill.stages.select.select_rows import Selected
 
 log = logging.getLogger(__name__)
 
@@ -124,12 +118,17 @@ class Driver:
             return [each for step, each in both if step.teacher_of is None]
 
         for split in self.plan.splits(names):
+            from distill.stages.teachers.split_rows import split_rows
+
             with self.meter.step(f"fit.{split.name}") as begin:
                 if split.done is None:
                     begin()
                 split_rows(split, self.engine)
         fitted = train() if self.part is None else wait_while_busy(train)
-        fitted += [gather_teachers(step) for step in self.plan.gathers(names)]
+        for gather in self.plan.gathers(names):
+            from distill.stages.teachers.gather_teachers import gather_teachers
+
+            fitted.append(gather_teachers(gather))
         for step in self.plan.fits(names):
             with self.meter.step(f"fit.{step.name}") as begin:
                 if step.record is None:
@@ -139,6 +138,8 @@ class Driver:
 
     def structure(self, name: str) -> Trained:
         """Fit a structure."""
+        from distill.stages.structure.fit_structure import fit_structure
+
         step = self.plan.structure(name)
         with self.meter.step(f"structure.{name}") as begin:
             if step.record is None:
@@ -147,6 +148,8 @@ class Driver:
 
     def select(self, name: str) -> Selected:
         """Choose rows."""
+        from distill.stages.select.select_rows import select_rows
+
         step = self.plan.selection(name)
         with self.meter.step(f"select.{name}") as begin:
             if step.inputs is not None:
@@ -192,6 +195,8 @@ class Driver:
 
     def pilot(self, name: str, chosen: Sequence[Drawn]) -> int:
         """Label some fragments of a label set, which stay; return how many were labelled now."""
+        from distill.stages.label.pilot import label_pilot
+
         with self.meter.step(f"labels.{name}") as begin:
             self._calibrate(name, begin)
             step = self.plan.labels(name)
@@ -210,7 +215,7 @@ class Driver:
             if not is_evaluated(step):
                 begin()
             evaluation = evaluate_students(step, self.engine)
-            structures = tuple(look_at(look, self.engine) for look in self.plan.looks())
+            structures = tuple(self._looks())
         costs = estimate_beside_actual(self.plan.workspace)
         audit = self.plan.stored_audit()
         gate = with_audit(evaluation.gate, self.job.gate, audit)
@@ -224,14 +229,24 @@ class Driver:
         runs = read_records(workspace.root, self.job.name)
         return write_report(folder, evaluation, runs, cascade_costs(workspace))
 
+    def _looks(self) -> Iterator[StructureResult]:
+        for look in self.plan.looks():
+            from distill.stages.structure.look import look_at
+
+            yield look_at(look, self.engine)
+
     def _root(self) -> Storage:
         return self.plan.workspace.root
 
     def _prepare(self, labels: Iterable[str]) -> None:
         for pool in self.plan.pools_to_make():
+            from distill.stages.make_pools import make_pool
+
             make_pool(pool)
         read = file_stats_reader(self.engine)
         for split in self.plan.hold_outs(read):
+            from distill.stages.audit.write import divide_pool
+
             divide_pool(split)
         self.plan.list_pools(read)
         # before the checks, which hold networks against their models
@@ -245,14 +260,20 @@ class Driver:
         """Find what is found once before the first label; `begin` is called before any work."""
         annotators = self.plan.annotators(name)
         if annotators is not None and annotators.found is None:
+            from distill.stages.label.fit_annotators import fit_annotators
+
             begin()
             fit_annotators(annotators, self.engine)
         pooled = self.plan.pooled(name)
         if pooled is not None and pooled.found is None:
+            from distill.stages.label.fit_pooled import fit_pooled
+
             begin()
             fit_pooled(pooled, self.engine)
         calibration = self.plan.calibration(name)
         if calibration is not None and calibration.found is None:
+            from distill.stages.label.calibrate import calibrate
+
             begin()
             calibrate(calibration, self.engine)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from distill.core.cascades import CascadeResult
 from distill.models.record import Trained
-from distill.stages.label.label_pool import LabelSummary
-from distill.stages.select.select_rows import Selected
+
+if TYPE_CHECKING:
+    from distill.stages.label.label_pool import LabelSummary
+    from distill.stages.select.select_rows import Selected
 
 
 def trained_line(trained: Trained) -> str:

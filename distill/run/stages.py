@@ -20,7 +20,6 @@ from distill.plan.audit.audit_plan import AuditPlan
 from distill.plan.plan import Plan
 from distill.plan.status import StatusLine, job_status
 from distill.plan.timelines import read_records
-from distill.run.audit import audit_job
 from distill.run.driver import Driver
 from distill.spec.pate import Pate
 from distill.stages.evaluate.audit_gate import with_audit
@@ -155,6 +154,8 @@ def audit_models(
     Raises JobError without `[audit]`, ContractError where what is audited is not there, PoolError
     where rows that are to have taught nothing are among those that did.
     """
+    from distill.run.audit import audit_job
+
     driver = Driver(job, engine)
     driver.prepare()
     audit = audit_job(driver, say)

@@ -10,12 +10,9 @@ from distill.core.results import Evaluation
 from distill.engine.select import EngineChoice
 from distill.job.job import Job
 from distill.labels.parts import Part
-from distill.run.audit import audit_job
 from distill.run.driver import Driver
 from distill.run.lines import trained_line
 from distill.stages.report.write_report import require_report_extra
-from distill.stages.select.measure_round import measure_line, measure_round
-from distill.stages.structure.drift import drift_line, measure_drift
 from distill.storage.base import Storage
 
 Say = Callable[[str], None]
@@ -72,6 +69,8 @@ def _train_and_judge(driver: Driver, say: Say) -> tuple[Evaluation, Storage] | N
     for trained in driver.train():
         say(trained_line(trained))
     if driver.job.audit is not None:
+        from distill.run.audit import audit_job
+
         audit_job(driver, say)
     return None if driver.job.evaluate is None else driver.evaluate()
 
@@ -79,6 +78,8 @@ def _train_and_judge(driver: Driver, say: Say) -> tuple[Evaluation, Storage] | N
 def _next_round(driver: Driver, evaluation: Evaluation, say: Say) -> bool:
     """Keep what the rounds of selections were worth; whether any is to have another one."""
     for step in driver.plan.rounds_to_measure():
+        from distill.stages.select.measure_round import measure_line, measure_round
+
         say(measure_line(step, measure_round(step, evaluation)))
     return driver.plan.has_round_due()
 
@@ -86,6 +87,8 @@ def _next_round(driver: Driver, evaluation: Evaluation, say: Say) -> bool:
 def _drifts(driver: Driver, say: Say) -> Iterator[str]:
     """Tell how far watched pools drifted, and yield what of it is too far."""
     for step in driver.plan.drifts():
+        from distill.stages.structure.drift import drift_line, measure_drift
+
         drift = measure_drift(step, driver.engine)
         line = drift_line(step, drift)
         say(line)

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterable
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from distill.core.errors import JobError
 from distill.core.schema import seal
@@ -51,6 +50,8 @@ def make_pool(step: MakePoolStep) -> bool:
 
 def _write_shard(files: Storage, number: int, table: pa.Table) -> int:
     sink = pa.BufferOutputStream()
+    import pyarrow.parquet as pq
+
     pq.write_table(table, sink, compression="zstd")
     written = sink.getvalue()
     content = bytes(written)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from distill.pools.formats.base import RowBatch
 from distill.pools.formats.shard_file import Footer, ShardFile, Streamed
@@ -33,6 +32,8 @@ class ParquetShard(ShardFile):
 
     def __init__(self, source: pa.NativeFile, where: str) -> None:
         super().__init__(source, where)
+        import pyarrow.parquet as pq
+
         self._file = pq.ParquetFile(source, memory_map=False, pre_buffer=False)
 
     def footer(self) -> Footer:
@@ -52,6 +53,8 @@ class ParquetShard(ShardFile):
         file = self._file
         if self._stored_bytes(groups, columns) > _LARGE_BYTES:
             # pre-buffering would fetch all pages of the row groups before the first row is decoded
+            import pyarrow.parquet as pq
+
             file = pq.ParquetFile(
                 self._source, metadata=file.metadata, buffer_size=_BIT_BYTES, pre_buffer=False
             )

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from distill.core.errors import PoolError
 from distill.core.failpoints import reach
@@ -64,6 +63,8 @@ def write_canaries(folder_uri: str, rows: RowSet, columns: Sequence[str], truth:
     place = table.schema.get_field_index(target)
     table = table.set_column(place, target, wrong_targets(table[target], truth))
     sink = pa.BufferOutputStream()
+    import pyarrow.parquet as pq
+
     pq.write_table(table, sink)
     # who comes second finds the same rows
     folder.put_if_absent(CANARY_FILE, bytes(sink.getvalue()))

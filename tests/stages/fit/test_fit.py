@@ -83,6 +83,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def _by_tasks(monkeypatch):
+    """Fits that are short for the driver."""
+    monkeypatch.setattr(RayEngine, "for_short_work", lambda engine: engine)
+
+
 def test_classes_that_only_a_text_describes_are_never_said_or_said_otherwise_by_the_next_run(
     ray, folder
 ):
