@@ -14,6 +14,7 @@ from distill.plan.load import load_job
 from distill.plan.plan import Plan
 from distill.plan.privacy import bare_pools, stored_statements
 from distill.run import export_students, run_job
+from distill.stages.train.private_account import PrivateAccount, statement_of
 from distill.storage.open import open_storage
 from tests.stages.label.pate_job import pate_job
 from tests.tiny import write_job, write_pool
@@ -157,3 +158,31 @@ def test_two_fits_that_promise_the_same_are_paid_for_once(tmp_path, monkeypatch)
     found = privacy.inherited_statements(plan.workspace, job.students["small"])
     assert found == [one, one]
     assert with_totals(found)[-1].epsilon == 6.0
+
+
+CORRECTED = """
+    [pools.checked]
+    path = "checked.csv"
+    corrects = "pools.private"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [fit.private]
+    model = { kind = "linear" }
+    on = "checked"
+    training = { private = { epsilon = 3.0, delta = 1e-4 }, batch_rows = 16 }
+"""
+
+
+def test_what_corrections_and_their_pool_promise_stands_side_by_side(tmp_path):
+    """One row's promises add up, whichever of both pools it was learned from."""
+    job = pate_job(tmp_path)
+    (file,) = (tmp_path / "private").iterdir()
+    lines = [f"{file.name},{row},{'abc'[row % 3]}" for row in range(40)]
+    (tmp_path / "checked.csv").write_text("shard,row,kind\n" + "\n".join(lines) + "\n", "utf-8")
+    job.path.write_text(job.path.read_text("utf-8") + CORRECTED.replace("\n    ", "\n"), "utf-8")
+    (step,) = Plan(load_job(job.path)).trained_fits(["private"])
+    assert step.plan.base_pools == ("private",)
+    account = PrivateAccount(noise=1.0, sample_rate=0.4, steps=10, epsilon=3.0)
+    of_corrections = statement_of(step.plan, account)
+    votes = PrivacyStatement("gnmax", 2.0, 1e-5, "row", ("private",), "votes")
+    assert with_totals([votes, of_corrections])[-1].epsilon == 5.0

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from distill.core.costs import NOTHING, CostPlan, Range, RowCost, StepCost
 from distill.core.errors import DistillError
+from distill.plan.costs.audit import AUDIT, audit_cost
 from distill.plan.costs.labelling import label_cost
 from distill.plan.costs.money import HOUR, WorkerKind
 from distill.plan.costs.setting import Setting
@@ -48,6 +49,7 @@ def estimate_costs(setting: Setting, pilot: int) -> CostPlan:
         steps.append(cost)
         rows += [] if row_cost is None else [row_cost]
     steps += trainings.values()
+    steps += audit_cost(setting, steps, status.get(AUDIT))
     steps += _evaluation(setting)
     rows += student_rows(setting)
     prices = tables.job.prices

@@ -19,7 +19,15 @@ from distill.plan.audit.audit_plan import AuditPlan
 from distill.plan.load import load_job
 from distill.plan.plan import Plan
 from distill.plan.workspace import Workspace
-from distill.run import Finished, audit_models, export_students, garbage, run_job, status
+from distill.run import (
+    Finished,
+    audit_models,
+    export_students,
+    fit_labelers,
+    garbage,
+    run_job,
+    status,
+)
 from tests.command import REPOSITORY
 from tests.stages.audit.leaking import leaking_job, write_rows
 from tests.tiny import write_job
@@ -295,3 +303,23 @@ def test_without_audit_a_job_is_the_same_as_before(tmp_path):
     plain = load_job(write_job(tmp_path, text[: text.index("    [audit]")]))
     assert plain.audit is None
     assert set(plain.pools) == {"labelled", "unlabelled", "test"}
+
+
+def test_a_private_teacher_is_exposed_as_a_plain_one_is(tmp_path):
+    """ε = 1: what 300 rows' ranks say of it by chance is within 0.58; the plain one is far beyond."""
+    pytest.importorskip("opacus")
+    text = leaking_job(tmp_path, epochs=30, shadows=0, audit='of = ["fit.large", "fit.hidden"]')
+    begin, end = text.index("[fit.large]"), text.index("[labels.large]")
+    private = text[begin:end].replace("large", "hidden")
+    private = private.replace("epochs =", "private = { epsilon = 1.0, delta = 1e-4 }, epochs =")
+    text = text[: text.index("[evaluate]")] + private + text[text.index("    [audit]") :]
+    text = text[: text.index("[labels.large]")] + text[text.index("[fit.hidden]") :]
+    job = load_job(write_job(tmp_path, text))
+    fit_labelers(job, engine=ENGINE)
+    audit, _ = audit_models(job, lambda _line: None, engine=ENGINE)
+    (plain,) = audit.of("fit.large")
+    (hidden,) = audit.of("fit.hidden")
+    assert plain.strongest.auc > 0.65
+    assert hidden.strongest.auc < 0.58
+    assert hidden.statement["epsilon"] <= 1.0
+    assert plain.statement is None
