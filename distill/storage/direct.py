@@ -60,7 +60,7 @@ class DirectGets:
 
     def close(self) -> None:
         """End the threads and close the lines."""
-        self._threads.shutdown(wait=False)
+        self._threads.shutdown()
         if self._lines is not None:
             self._lines.clear()
 
