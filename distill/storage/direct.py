@@ -17,6 +17,7 @@ addresses.
 from __future__ import annotations
 
 import io
+import logging
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +61,7 @@ class DirectGets:
 
     def close(self) -> None:
         """End the threads and close the lines."""
-        self._threads.shutdown(wait=False)
+        self._threads.shutdown()
         if self._lines is not None:
             self._lines.clear()
 
@@ -119,6 +120,14 @@ class DirectGets:
         except BaseException:
             answer.close()  # with the line, on which more would come
             raise
+
+
+def _is_unsigned(record: logging.LogRecord) -> bool:
+    return "X-Amz-Signature=" not in record.getMessage()
+
+
+# a program that logs all that its libraries say would log who may read an object for 15 minutes
+logging.getLogger("urllib3.connectionpool").addFilter(_is_unsigned)
 
 
 def _signer(signature_version: Any, **_: Any) -> str | None:

@@ -78,10 +78,11 @@ def _filesystem(kind: type[RemoteStorage], address: Address) -> Any:
 def forget_filesystems() -> None:
     """Let the next request read the environment again."""
     with _lock:
-        for (process, kind, _, _), filesystem in _filesystems.items():
-            if process == os.getpid():
-                kind.close(filesystem)
+        forgotten = dict(_filesystems)
         _filesystems.clear()
+    for (process, kind, _, _), filesystem in forgotten.items():
+        if process == os.getpid():
+            kind.close(filesystem)
 
 
 class RemoteStorage(Storage):

@@ -1,6 +1,7 @@
 """GETs by plain HTTP: the same bytes and errors as by s3fs, which is asked where this way ends."""
 
 import io
+import logging
 import os
 import shutil
 import ssl
@@ -96,7 +97,8 @@ def test_what_a_bucket_refuses_of_signed_addresses_is_asked_of_s3fs_from_then_on
     forget_client()
 
 
-def test_no_signature_stands_in_an_error(store, s3, monkeypatch):
+def test_no_signature_stands_in_an_error_or_a_log(store, s3, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG, "urllib3")
     with FaultyStore(os.environ["AWS_ENDPOINT_URL"]) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
@@ -109,6 +111,7 @@ def test_no_signature_stands_in_an_error(store, s3, monkeypatch):
                 store.read("a")
             assert "Signature" not in str(raised.value)
             assert "X-Amz" not in str(raised.value)
+    assert "X-Amz" not in caplog.text
 
 
 def test_a_public_bucket_is_read_unsigned(real_s3, monkeypatch):
