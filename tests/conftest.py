@@ -165,7 +165,7 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         os.environ[_S3_FOLDER] = tempfile.mkdtemp(prefix="distill-s3-")
         if config.getoption("numprocesses", None):
-            folder = _END.enter_context(tempfile.TemporaryDirectory(prefix="distill-fork-"))
+            folder = _END.enter_context(tempfile.TemporaryDirectory(prefix="dt", dir="/tmp"))
             _END.enter_context(shared_forkserver(Path(folder)))
 
 

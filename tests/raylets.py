@@ -32,6 +32,44 @@ class Head:
     variables: dict[bytes, bytes]
 
 
+class Asker:
+    """A process that asks a head which nodes there are: Ray reads its settings when it is imported,
+    so it cannot be asked from here, and to import it takes 2 CPU-seconds."""
+
+    def __init__(self, address: str, settings: dict[str, str]) -> None:
+        self._command = [sys.executable, "-m", "tests.raylets", "ask", address]
+        self._settings = settings
+        self._process: subprocess.Popen[str] | None = None
+
+    def nodes(self) -> list[dict[str, float]]:
+        """Return what each living node has; nothing while the head does not answer."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self._command,
+                env={**environment(), **self._settings},
+                cwd=REPOSITORY,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        if line := self._process.stdout.readline():
+            return json.loads(line)
+        self.end()
+        return []
+
+    def end(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
 @dataclass
 class Raylets:
     """A running cluster: its address, the environment in which drivers find it, and the session of
@@ -40,19 +78,20 @@ class Raylets:
     address: str
     environment: dict[str, str]
     session: int
+    asker: Asker
     joined: list[subprocess.Popen[bytes]] = field(default_factory=list)
     """The starter of each node that joined by itself; its pid is its session."""
 
     def nodes(self) -> list[dict[str, float]]:
-        """What each living node has, asked in a process of its own."""
-        return _nodes(self.address, self.environment)
+        """What each living node has."""
+        return self.asker.nodes()
 
     def join(self) -> int:
         """One more node with one CPU, here as soon as it is. Returns its session."""
         log = Path(self.environment["RAY_TMPDIR"], f"node{len(self.joined)}.log")
         with log.open("w") as sink:
             node = subprocess.Popen(
-                [sys.executable, "-m", "tests.raylets", self.address],
+                [sys.executable, "-m", "tests.raylets", "join", self.address],
                 env={**environment(), **self.environment},
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
@@ -150,6 +189,8 @@ def _raylets(
             config["max_workers"] = most
             config["available_node_types"]["gpu.worker"]["max_workers"] = most
         (folder / file).write_text(yaml.safe_dump(config), "utf-8")
+    address = f"127.0.0.1:{port}"
+    asker = Asker(address, settings)
     with (folder / "ray-start.log").open("w") as log:
         head = subprocess.Popen(
             _command(port, folder / file if file else None, cpus),
@@ -165,10 +206,11 @@ def _raylets(
             start_new_session=True,
         )
         try:
-            _wait_for_nodes(nodes, f"127.0.0.1:{port}", settings, head, Path(log.name))
-            raylets = Raylets(f"127.0.0.1:{port}", settings, head.pid)
+            _wait_for_nodes(nodes, address, asker, head, Path(log.name))
+            raylets = Raylets(address, settings, head.pid, asker)
             yield raylets
         finally:
+            asker.end()
             if raylets:
                 raylets.end()
             kill_session(head.pid)
@@ -207,27 +249,8 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-_TELL = (
-    "import json, ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR'); "
-    "print('nodes', json.dumps([node['Resources'] for node in ray.nodes() if node['Alive']]))"
-)
-
-
-def _nodes(address: str, settings: dict[str, str]) -> list[dict[str, float]]:
-    asked = [sys.executable, "-c", _TELL, address]
-    seen = subprocess.run(
-        asked,
-        env={**environment(), **settings},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-    )
-    told = seen.stdout.rpartition("nodes ")[2]
-    return json.loads(told) if told else []
-
-
 def _wait_for_nodes(
-    nodes: int, address: str, settings: dict[str, str], head: subprocess.Popen[bytes], log: Path
+    nodes: int, address: str, asker: Asker, head: subprocess.Popen[bytes], log: Path
 ) -> None:
     until = time.monotonic() + START_SECONDS
     host, port = address.split(":")
@@ -235,7 +258,7 @@ def _wait_for_nodes(
         assert head.poll() is None, log.read_text("utf-8")[-2000:]
         with contextlib.suppress(OSError):
             socket.create_connection((host, int(port)), 0.5).close()
-            if len(_nodes(address, settings)) == nodes:
+            if len(asker.nodes()) == nodes:
                 return
         time.sleep(0.2)
     raise TimeoutError(
@@ -257,5 +280,17 @@ def _join(address: str) -> None:
     signal.pause()
 
 
+def _answer(address: str) -> None:
+    """What each living node has, as a line of JSON for each line of the standard input."""
+    from ray._raylet import GcsClient
+    from ray.core.generated.gcs_pb2 import GcsNodeInfo
+
+    client = GcsClient(address=address)
+    for _ in sys.stdin:
+        nodes = client.get_all_node_info(timeout=60).values()
+        alive = [each for each in nodes if each.state == GcsNodeInfo.ALIVE]
+        print(json.dumps([dict(each.resources_total) for each in alive]), flush=True)
+
+
 if __name__ == "__main__":
-    _join(sys.argv[1])
+    {"join": _join, "ask": _answer}[sys.argv[1]](sys.argv[2])

@@ -15,11 +15,14 @@ def wait_until(is_so: Callable[[], Found], process: Any = None) -> Found:
     """Return what `is_so` returns as soon as it is something; `process`, if one is given, must not
     end before."""
     until = time.monotonic() + LIMIT_SECONDS
-    while not (found := is_so()):
+    while True:
+        began = time.monotonic()
+        if found := is_so():
+            return found
         assert process is None or process.poll() is None, str(process.communicate()[0])[-3_000:]
         assert time.monotonic() < until, "it never came to that"
-        time.sleep(0.02)
-    return found
+        # to look takes at most a third of a core from what is waited for
+        time.sleep(max(0.02, 2 * (time.monotonic() - began)))
 
 
 def slowness() -> float:
