@@ -21,6 +21,9 @@ from distill.core.errors import StorageError
 # raised when anything stored changes its form; another version is refused by name
 VERSION = 2
 
+# one row a shard: number, relative path, id, size, rows, rows of each row group, how it is read.
+# `retires` is the number of an earlier row that counts no more: its file changed, and this row is
+# what it is now; or it is gone, and the id is null.
 INVENTORY = pa.schema(
     [
         pa.field("number", pa.int64(), nullable=False),
@@ -33,10 +36,9 @@ INVENTORY = pa.schema(
         pa.field("retires", pa.int64()),
     ]
 )
-"""One row a shard: number, relative path, id, size, rows, rows of each row group, how it is read.
-`retires` is the number of an earlier row that counts no more: its file changed, and this row is
-what it is now; or it is gone, and the id is null."""
 
+# one row a committed fragment: the `number`-th of its shard, which rows those are, under which
+# attempt its labels lie, and their digests
 MANIFEST = pa.schema(
     [
         pa.field("shard", pa.int64(), nullable=False),
@@ -55,9 +57,8 @@ MANIFEST = pa.schema(
         pa.field("made_on", pa.string(), nullable=False),
     ]
 )
-"""One row a committed fragment: the `number`-th of its shard, which rows those are, under which
-attempt its labels lie, and their digests."""
 
+# one row a rejected row: shard key, row number in the shard, reason code, message
 REJECTS = pa.schema(
     [
         pa.field("shard", pa.string(), nullable=False),
@@ -66,7 +67,6 @@ REJECTS = pa.schema(
         pa.field("message", pa.string(), nullable=False),
     ]
 )
-"""One row a rejected row: shard key, row number in the shard, reason code, message."""
 
 _DIGEST = b"distill.digest"
 _VERSION = b"distill.version"
