@@ -204,8 +204,7 @@ def with_note(table: pa.Table, note: str) -> pa.Table:
 
 def table_note(table: pa.Table) -> str:
     """Return the note of a table that `bytes_table` or `with_note` gave."""
-    schema = table.schema
-    metadata = schema.metadata or {}
+    metadata = table.schema.metadata or {}
     return str(metadata.get(_NOTE, b"").decode(errors="replace"))
 
 
