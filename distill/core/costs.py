@@ -186,6 +186,7 @@ def _ranges(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Range]:
     return {name: Range(**each) for name, each in plain.items()}
 
 
+# of a step, that are one range or unknown
 _AMOUNTS = (
     "worker_hours",
     "gpu_hours",
@@ -194,7 +195,6 @@ _AMOUNTS = (
     "planned_worker_hours",
     "planned_bytes",
 )
-"""Of a step, that are one range or unknown."""
 
 
 def _step(plain: Mapping[str, Any]) -> StepCost:

@@ -12,12 +12,12 @@ NODE = "node"
 WORKER = "worker"
 GROUP = "training group"
 HEAD = "head"
+# of one, and of many
 _NAMES = {
     NODE: ("node", "nodes"),
     WORKER: ("labelling worker", "labelling workers"),
     GROUP: ("group of training workers", "groups of training workers"),
 }
-"""Of one, and of many."""
 _EVENTS = {
     "node_lost": NODE,
     "worker_restarted": WORKER,

@@ -32,6 +32,7 @@ from distill.core.structure_results import StructureResult
 EVALUATION_KEY = "evaluation.json"  # of the object that a stored evaluation is, in its folder
 FORM = 2  # of what is stored of an evaluation; 1 had no intervals, slices, comparisons and gate
 LOWER_IS_BETTER = frozenset({"nll", "calibration_error", "brier", "mse", "mae", "mse_to_teacher"})
+# measures in the order in which they are shown, with their column heads
 MEASURES = {
     "accuracy": "all",
     "accuracy_seen": "seen",
@@ -55,15 +56,15 @@ MEASURES = {
     "rank_correlation": "Spearman",
     "retrieval_recall": "recall@10",
 }
-"""Measures in the order in which they are shown, with their column heads."""
 # those of the first comparison; all others stand in a table of their own
 FIRST_MEASURES = tuple(MEASURES)[:11]
+# measures that are means over rows, by the kind of an evaluation: those that slices have
 ROW_MEASURES = {
     "exclusive": ("accuracy", "nll"),
     "independent": ("accuracy", "nll"),
     "value": ("mse", "mae"),
 }
-"""Measures that are means over rows, by the kind of an evaluation: those that slices have."""
+# measures shown as percentages
 SHARES = frozenset(
     {
         "accuracy",
@@ -79,7 +80,6 @@ SHARES = frozenset(
         "retrieval_recall",
     }
 )
-"""Measures shown as percentages."""
 _SINCE_INTERVALS = ("form", "level", "slices", "pairs", "comparisons", "powered", "gate")
 # fields that `FORM` 1 does not have: what it became is found again by its digest
 _SINCE_INTERVALS_OF_METHODS = ("key", "intervals", "errors")

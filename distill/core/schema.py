@@ -22,6 +22,9 @@ from distill.core.plain_arrow import to_numbers
 # raised when anything stored changes its form; another version is refused by name
 VERSION = 2
 
+# one row a shard: number, relative path, id, size, rows, rows of each row group, how it is read.
+# `retires` is the number of an earlier row that counts no more: its file changed, and this row is
+# what it is now; or it is gone, and the id is null.
 INVENTORY = pa.schema(
     [
         pa.field("number", pa.int64(), nullable=False),
@@ -34,10 +37,9 @@ INVENTORY = pa.schema(
         pa.field("retires", pa.int64()),
     ]
 )
-"""One row a shard: number, relative path, id, size, rows, rows of each row group, how it is read.
-`retires` is the number of an earlier row that counts no more: its file changed, and this row is
-what it is now; or it is gone, and the id is null."""
 
+# one row a committed fragment: the `number`-th of its shard, which rows those are, under which
+# attempt its labels lie, and their digests
 MANIFEST = pa.schema(
     [
         pa.field("shard", pa.int64(), nullable=False),
@@ -56,9 +58,8 @@ MANIFEST = pa.schema(
         pa.field("made_on", pa.string(), nullable=False),
     ]
 )
-"""One row a committed fragment: the `number`-th of its shard, which rows those are, under which
-attempt its labels lie, and their digests."""
 
+# one row a rejected row: shard key, row number in the shard, reason code, message
 REJECTS = pa.schema(
     [
         pa.field("shard", pa.string(), nullable=False),
@@ -67,7 +68,6 @@ REJECTS = pa.schema(
         pa.field("message", pa.string(), nullable=False),
     ]
 )
-"""One row a rejected row: shard key, row number in the shard, reason code, message."""
 
 _DIGEST = b"distill.digest"
 _VERSION = b"distill.version"
@@ -204,8 +204,7 @@ def with_note(table: pa.Table, note: str) -> pa.Table:
 
 def table_note(table: pa.Table) -> str:
     """Return the note of a table that `bytes_table` or `with_note` gave."""
-    schema = table.schema
-    metadata = schema.metadata or {}
+    metadata = table.schema.metadata or {}
     return str(metadata.get(_NOTE, b"").decode(errors="replace"))
 
 

@@ -17,6 +17,7 @@ from distill.spec.described import DescribedSchema
 Location = tuple[int | str, ...]  # where a mistake stands, as pydantic says it
 Node = dict[str, Any]  # a part of the job file's JSON schema
 
+# by the key of a job: what others call it
 _OTHER_NAMES = {
     "batch_rows": (
         "batch batch_size bs per_device_train_batch_size rows_per_batch train_batch_size"
@@ -69,7 +70,6 @@ _OTHER_NAMES = {
     "weight_decay": "decay l2 wd",
     "workers": "n_workers nproc_per_node num_workers world_size",
 }
-"""By the key of a job: what others call it."""
 
 
 class TableSchema:

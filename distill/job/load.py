@@ -212,8 +212,7 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
     """Return the pool with the classes that its file names, one a line."""
     if not isinstance(pool.classes, str):
         return pool
-    path = pool.classes
-    file = job.beside(path)
+    file = job.beside(pool.classes)
     where = f"{job.path}: pools.{name}.classes = {str(file)!r}"
     try:
         text = file.read_text("utf-8-sig")

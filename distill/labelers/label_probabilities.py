@@ -22,8 +22,7 @@ def label_probabilities(
         own = spread_topk(read["index"], read["log_probs"], len(outputs.classes))
     else:
         own = probabilities_of(read["outputs"].astype(np.float64), outputs)
-    names = outputs.classes
-    return by_name(own, names, classes)
+    return by_name(own, outputs.classes, classes)
 
 
 def spread_topk(

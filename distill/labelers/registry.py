@@ -119,12 +119,12 @@ def _runtime(recipe: Recipe, device: str) -> Runtime:
     )
 
 
+# labelers without torch that a recipe alone describes, by its form
 _LOADED: dict[str, Callable[[Recipe], Labeler]] = {
     "merge": MergeLabeler.load,
     "pooled": PooledLabeler.load,
     "structure": StructureLabeler.load,
 }
-"""Labelers without torch that a recipe alone describes, by its form."""
 
 
 def on_one_thread() -> None:

@@ -60,12 +60,12 @@ class SequenceClassifierLabeler:
         return self.model.logits(features)
 
 
+# what a model says of its outputs, by its `problem_type`, and the key that says the same
 _MEANS = {
     "multi_label_classification": "each label is said or not by itself: independent = true",
     "single_label_classification": "a text has one label: independent = false",
     "regression": "its outputs are numbers of a regression: no classes, but a width",
 }
-"""What a model says of its outputs, by its `problem_type`, and the key that says the same."""
 
 
 def _require_relation(spec: SequenceClassifier, problem_type: str | None) -> None:

@@ -19,6 +19,7 @@ from distill.storage.base import Storage
 CONTRACT = "contract.json"
 _INLINE_CLASSES_BYTES = 1 << 16
 _SHOWN_CHARACTERS = 120  # of a value in a message
+# fields that came later, and what they say of sets from before
 _USUAL: Mapping[str, Any] = {
     "answers": "logits",
     "calibration": 1.0,
@@ -29,7 +30,6 @@ _USUAL: Mapping[str, Any] = {
     "view_seed": 0,
     "view_augment": "",
 }
-"""Fields that came later, and what they say of sets from before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +171,11 @@ def read_contract(folder: Storage) -> StoredContract | None:
     return StoredContract(contract, body["fragment_rows"], body["label_set"])
 
 
+# what a difference of two digests says, which they do not
 _DIGEST_MEANS = {
     "revision": "other weights",
     "preprocessing": "other features, or scaled otherwise",
 }
-"""What a difference of two digests says, which they do not."""
 
 
 def _differences(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:

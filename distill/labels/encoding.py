@@ -195,8 +195,7 @@ def _encode_topk(logits: Float, contract: Contract) -> Columns:
 def keep_largest(logits: Float, contract: Contract) -> tuple[Index, npt.NDArray[np.generic], Float]:
     """Find the largest logits of some rows: where they stand (B, k), how they are stored (B, k),
     and the log-normalisers (B, temperatures) with them as stored."""
-    k = contract.k
-    index = largest(logits, k)
+    index = largest(logits, contract.k)
     first = np.take_along_axis(logits, index[:, :1], axis=1)
     # −∞ where float32 cannot hold how far a logit lies below the largest: probability 0.
     with np.errstate(over="ignore"):
@@ -273,7 +272,6 @@ def _log_probs(table: pa.Table, contract: Contract, temperature: float) -> Float
         log_probs = unpack(column, np.float16).astype(np.float32)
         log_probs /= np.float32(temperature)
     normalizers = unpack(table[LOG_NORMALIZER], np.float32)
-    temperatures = contract.temperatures
-    number = temperatures.index(temperature)
+    number = contract.temperatures.index(temperature)
     log_probs -= normalizers[:, [number]]
     return log_probs

@@ -23,12 +23,12 @@ from distill.labels.encryption import encryption_of, is_encrypted, read_encrypte
 _ZSTD_LEVEL = 1
 _NOTE = b"distill.attempt"
 _HIDDEN = "content"
+# how far before the end a footer's length stands, and what a footer of ours never holds: Arrow
+# types beyond the plain ones
 _FOOTERS: Mapping[str, tuple[int, bytes]] = {
     "arrow": (10, b"ARROW:extension"),
     "parquet": (8, b"ARROW:schema"),
 }
-"""How far before the end a footer's length stands, and what a footer of ours never holds: Arrow
-types beyond the plain ones."""
 
 
 def data_bytes(labels: pa.Table, contract: Contract, note: bytes | None = None) -> bytes:

@@ -105,8 +105,7 @@ class LabelSet:
         """Refuse a set that does not cover each row of the pool exactly once.
 
         Raises ContractError."""
-        entries = self.entries
-        covered = covered_rows(entries, inventory)
+        covered = covered_rows(self.entries, inventory)
         if covered < 0:
             raise ContractError(
                 f"labels.{self.name}: commits under {self.folder.uri} are of other rows than"

@@ -36,14 +36,14 @@ _SMALL = 4
 # Multiples of it spread evenly over the unit interval, however many there are.
 _GOLDEN = (5**0.5 - 1) / 2
 _GIVEN = re.compile(r"(\d{1,9}|auto)/(\d{1,9})")
+# variables that number a driver and count them. Kubernetes does not tell a count. SkyPilot's
+# nodes stand last, since it sets them for every task.
 _ENVIRONMENT = (
     ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"),
     ("SKYPILOT_JOB_RANK", "SKYPILOT_NUM_JOBS"),
     ("JOB_COMPLETION_INDEX", ""),
     ("SKYPILOT_NODE_RANK", "SKYPILOT_NUM_NODES"),
 )
-"""Variables that number a driver and count them. Kubernetes does not tell a count. SkyPilot's
-nodes stand last, since it sets them for every task."""
 
 
 @dataclass(frozen=True)

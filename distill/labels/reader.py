@@ -93,8 +93,7 @@ class StoredLabels:
             soft = _decoded(fragment, contract, view, temperature)
             table = fragment.drop_columns(stored)
             for name, values in _numbers(soft, contract).items():
-                labelled = soft.labelled
-                lists = _lists(values, labelled)
+                lists = _lists(values, soft.labelled)
                 table = table.append_column(name, lists)
             if soft.disagreement is not None:
                 numbers = pa.array(soft.disagreement, mask=~soft.labelled)

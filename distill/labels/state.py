@@ -79,8 +79,7 @@ def read_state(
     segments = read_segments(manifest)
     # Not the shards that another driver has listed since: the caller knows nothing of their rows.
     live = None if inventory is None else inventory.live
-    table = segments.table
-    entries = visible_entries(table, live)
+    entries = visible_entries(segments.table, live)
     labels = LabelSet(folder, name, version, read_contract(folder), entries)
     state = LabelSetState(labels, mending, segments, live)
     # A finished set is read with a request for some thousand fragments. A mend that no segment has

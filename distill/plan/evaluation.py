@@ -78,8 +78,7 @@ def _powered_plan(
     spec = evaluate.prediction_powered
     if spec is None or teacher is None:
         return None
-    over = spec.over
-    other = workspace.pool(over)
+    other = workspace.pool(spec.over)
     strata = None
     other_strata = None
     if spec.strata is not None:

@@ -48,5 +48,4 @@ def _seen_encoder(tables: JobTables, name: str, student: str) -> SeenEncoder:
         )
     where = f"labels.{name}.labeler"
     files = labeler.identify(tables.model_uri(labeler.model), f"{where}.model")
-    normalize = labeler.normalize
-    return SeenEncoder(where, files, normalize)
+    return SeenEncoder(where, files, labeler.normalize)

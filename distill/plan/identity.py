@@ -29,6 +29,8 @@ from distill.spec.networks import FitModel
 from distill.spec.students import ClusterBalance, Head, HeldOut, Student, Term
 from distill.storage.base import Storage
 
+# options of a training, a head, a term or its loss that came later, and what they say of models
+# from before
 _USUAL: Mapping[str, Any] = {
     **USUAL_TRAINING,
     "smoothing": 0.0,
@@ -39,8 +41,6 @@ _USUAL: Mapping[str, Any] = {
     "rows": {},
     "features": None,
 }
-"""Options of a training, a head, a term or its loss that came later, and what they say of models
-from before."""
 
 
 _LETTERS = {"words": "letters"}  # what was a word to every network before that was a key

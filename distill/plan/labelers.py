@@ -204,8 +204,7 @@ def _by_kind(workspace: Workspace, kind: LabelerKind, where: str, precision: str
     tables = workspace.tables
     files = None
     if isinstance(kind, ModelLabelerKind):
-        model = kind.model
-        uri = tables.model_uri(model)
+        uri = tables.model_uri(kind.model)
         files = kind.identify(uri, f"{where}.model")
     source = None
     if kind.code_file:

@@ -65,5 +65,4 @@ def network_plan(workspace: Workspace, student: Student, where: str) -> NetworkP
         heads[name] = HeadPlan(widths[name], own)
     ngrams = student.model.text_hashing
     in_features = ngrams.most if ngrams else seen_width(workspace, student)
-    model = student.model
-    return NetworkPlan(in_features, model, heads)
+    return NetworkPlan(in_features, student.model, heads)

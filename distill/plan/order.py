@@ -156,10 +156,10 @@ def labeler_needs(tables: JobTables, name: str) -> Iterator[str]:
         yield pool_key(labels.calibrate_on)
 
 
+# yield the keys of what one thing of a kind needs, pools too
 _NEEDS: dict[str, Callable[[JobTables, str], Iterator[str]]] = {
     "fit": _fit_needs,
     "structure": _structure_needs,
     "select": _select_needs,
     "labels": _label_needs,
 }
-"""Yield the keys of what one thing of a kind needs, pools too."""

@@ -43,8 +43,7 @@ def _addresses(workspace: Workspace, pool: str) -> pa.Table | None:
     name = selection_name(pool)
     if name is None:
         return None
-    root = workspace.root
-    folder = selection_folder(root, name)
+    folder = selection_folder(workspace.root, name)
     rounds = workspace.rounds(name)
     addresses = chosen_addresses(folder, rounds)
     keys = list(ADDRESS_KEYS)

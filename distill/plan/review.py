@@ -71,8 +71,7 @@ def review_step(workspace: Workspace) -> ReviewStep:
             f'{tables.path}: no [review] table. Add one: `[review]` and `over = "POOL"`, a pool'
             " with label sets."
         )
-    over = review.over
-    pool = workspace.pool(over)
+    pool = workspace.pool(review.over)
     labels = tuple(_labels(workspace, name, pool) for name in reviewed_labels(tables, review))
     truth = _truth(tables, review)
     slices = tuple(_weak_slices(workspace, pool, labels))

@@ -33,8 +33,7 @@ def select_step(workspace: Workspace, name: str) -> SelectStep:
     chosen are no longer there."""
     tables = workspace.tables
     pool = workspace.pool(tables.select[name].pool)
-    root = workspace.root
-    folder = selection_folder(root, name)
+    folder = selection_folder(workspace.root, name)
     rounds = tuple(workspace.rounds(name))
     inputs = None
     if rounds:
@@ -98,8 +97,7 @@ def require_live(workspace: Workspace, name: str) -> None:
 
 
 def _look(workspace: Workspace, name: str, pool: OpenPool) -> None:
-    root = workspace.root
-    folder = selection_folder(root, name)
+    folder = selection_folder(workspace.root, name)
     rounds = workspace.rounds(name)
     addresses = chosen_addresses(folder, rounds)
     used = addresses.group_by([SELECTED_SHARD, "shard_id"], use_threads=False).aggregate([])

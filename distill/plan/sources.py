@@ -27,8 +27,7 @@ class JobSources(JobNames):
     def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:
         """Read the source of a labeler, loss or network of the user's own; `where` is the key that
         names it. Raises JobError."""
-        path = custom.file
-        file = self.beside(path)
+        file = self.beside(custom.file)
         # once a plan: several ask for it, and its neighbours are looked for
         if file not in self._sources:
             self._sources[file] = read_source(file, f"{where}.file")

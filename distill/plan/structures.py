@@ -77,8 +77,7 @@ def _dataset_of(workspace: Workspace, name: str, names: Sequence[str]) -> Datase
     label_set = workspace.tables.structure_source(name).label_set
     if label_set is not None:
         values = label_values(workspace, label_set, names)
-        width = values.width
-        return Dataset(inventories, values, width)
+        return Dataset(inventories, values, values.width)
     # of pools a structure names one, since two may have other features
     (pool,) = pools
     return Dataset(inventories, pool.seen_features, pool.width)

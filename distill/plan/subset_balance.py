@@ -43,8 +43,7 @@ def balanced(subset: Subset, name: str, term: Term) -> Column:
             return group_numbers(read_label_rows(groups.sets[chunk.pool], chunk), groups.contract)
 
         counts = _count(subset, numbers, len(groups.weights))
-        power = rule.power
-        weights = group_balancing_weights(counts, power)
+        weights = group_balancing_weights(counts, rule.power)
         weighted = replace(groups, weights=weights)
         return replace(column, groups=weighted)
     return column

@@ -144,8 +144,7 @@ class JobTables(JobSources):
         classes = labeler.class_names or self._own_classes(labeler, where)
         if not classes:
             return Outputs("value")
-        exclusive = labeler.exclusive
-        return Outputs("logits", classes, exclusive)
+        return Outputs("logits", classes, labeler.exclusive)
 
     def _made_outputs(self, labeler: Merge | Pooled | Taught, where: str) -> Outputs:
         if isinstance(labeler, Taught):

@@ -69,8 +69,7 @@ def split_step(workspace: Workspace, name: str) -> SplitStep | None:
         return None
     assert fit.seed is not None  # filled in as the job was read
     rows = tables.fragment_rows
-    on = fit.on
-    pool = workspace.pool(on)
+    pool = workspace.pool(fit.on)
     done = read_parts(folder)
     return SplitStep(name, folder.uri, pool, fit.teachers, fit.seed, rows, done)
 
@@ -102,8 +101,7 @@ def _teacher_uri(folder: str, number: int) -> str:
 
 def _teacher(whole: TrainingPlan, number: int, part: Inventory) -> TrainStep:
     """The training of one teacher: that of the whole fit, on its own rows."""
-    folder = whole.folder
-    uri = _teacher_uri(folder, number)
+    uri = _teacher_uri(whole.folder, number)
     name = f"{whole.key} teacher {number}"
     record = read_record(open_storage(uri))
     if record is not None:

@@ -83,8 +83,7 @@ class Workspace:
             key = f"pools.{name}"
             root = self.root_of(key)
             inventory = take_inventory(root, name, files, spec=spec, read=read, only=chosen)
-            rules = spec.rules
-            inventory = inventory.masked(rules)
+            inventory = inventory.masked(spec.rules)
             if chosen is not None:
                 base = self.pool(self.tables.base_pool(name)).inventory
                 format = of_pool_at(base.uri, inventory.format)
@@ -197,8 +196,7 @@ class Workspace:
         folder = label_set_folder(self.root_of(f"labels.{name}"), name, version, pool)
         inventory = self.inventory(pool)
         state = read_state(folder, name, version, inventory, mending=mending)
-        labels = state.labels
-        self.know_labels(pool, labels)
+        self.know_labels(pool, state.labels)
         return state
 
     def whole_labels(self, name: str, pool: OpenPool, contract: Contract) -> LabelSet:

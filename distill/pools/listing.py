@@ -21,12 +21,12 @@ MADE_MARKER = "_made.json"  # written last by the making of a pool that its job 
 MAKING_MARKER = "_making.json"  # written first by it
 _OUR_MARKERS = (MAKING_MARKER, MADE_MARKER)
 
+# what the keys of a table's log look like
 _TABLE_LOGS = {
     "Delta Lake": re.compile(r"(^|/)_delta_log/"),
     "Hudi": re.compile(r"(^|/)\.hoodie/"),
     "Iceberg": re.compile(r"(^|/)metadata/[^/]+\.metadata\.json(\.gz)?$"),
 }
-"""What the keys of a table's log look like."""
 _LOG_FOLDERS = ("_delta_log", ".hoodie", "metadata")
 _SIDE_FILES = re.compile(
     r"(readme|licen[cs]e|copying|notice|changelog|citation|authors)(\.(txt|rst|html?|pdf|cff|bib))?"

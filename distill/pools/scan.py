@@ -98,8 +98,7 @@ class _Scan:
         """Compare, and write what is new; None where another driver came first."""
         stored = read_inventory(self._root, self._pool, self._uri)
         if stored and stored.uri != self._uri:
-            uri = stored.uri
-            self._files = open_storage(uri)
+            self._files = open_storage(stored.uri)
         else:
             self._files = self._files.pinned()
         known = stored.known if stored else {}

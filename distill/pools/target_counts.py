@@ -40,8 +40,7 @@ def target_counts(
 
     total = np.zeros(classes, np.int64)
     fragments = inventory.fragments(fragment_rows)
-    pool = inventory.pool
-    title = f"count classes of pools.{pool}"
+    title = f"count classes of pools.{inventory.pool}"
     with track(title, inventory.rows) as bar, ThreadPoolExecutor(_THREADS) as threads:
         while some := list(itertools.islice(fragments, _AT_ONCE)):
             for fragment, counts in zip(some, threads.map(count, some), strict=True):

@@ -9,12 +9,11 @@ from pydantic import Field, field_validator, model_validator
 
 from distill.spec.base import Name, Positive, Seed, Table, require_once
 
-AUDITED = ("fit.", "labels.", "students.")
-"""What the key of an audited thing begins with."""
+AUDITED = ("fit.", "labels.", "students.")  # what the key of an audited thing begins with
 WHOLE = ".whole"
+# what is appended to the name of a pool of which a share is held out: all of its rows, and the
+# share
 HELD_OUT = ".held_out"
-"""What is appended to the name of a pool of which a share is held out: all of its rows, and the
-share."""
 
 Key = Annotated[str, Field(pattern=r"^(fit|labels|students)\.[A-Za-z][A-Za-z0-9_-]*$")]
 

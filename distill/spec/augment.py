@@ -13,8 +13,7 @@ from distill.spec.pools import Features, ImageFeatures
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _Ratio = Annotated[float, Field(gt=0, le=100)]
-_COLOURED = (1, 3)
-"""Channels of images whose colours can be altered."""
+_COLOURED = (1, 3)  # channels of images whose colours can be altered
 
 
 def _require_range(value: tuple[float, float], key: str) -> None:

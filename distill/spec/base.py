@@ -26,22 +26,22 @@ class Table(BaseModel):
         return super().model_json_schema(*arguments, **options)
 
 
+# GPUs for one process: a number, or "auto": one where the cluster has any, else none
 Gpus = Literal["auto"] | Annotated[float, Field(ge=0)]
-"""GPUs for one process: a number, or "auto": one where the cluster has any, else none."""
 
 # the order of rows is digested as int64 (`Sampler.digest`), its seed too
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+# names become folders and keys of modules
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
-"""Names become folders and keys of modules."""
+# how many of something. No machine has more of what a job counts.
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
-"""How many of something. No machine has more of what a job counts."""
-BatchRows = Annotated[int, Field(ge=1, le=2**24)]
-"""Rows that are in memory together."""
+BatchRows = Annotated[int, Field(ge=1, le=2**24)]  # rows that are in memory together
+# what logits are divided by before a softmax. In float32, above this all classes are alike but
+# for rounding, and the square of what is far above has no number; below it one class has
+# everything.
 Temperature = Annotated[float, Field(ge=1e-3, le=1e4)]
-"""What logits are divided by before a softmax. In float32, above this all classes are alike but for
-rounding, and the square of what is far above has no number; below it one class has everything."""
+# a folder, file or URI. An empty one would be the folder of the job file.
 Place = Annotated[str, Field(pattern=r"\S")]
-"""A folder, file or URI. An empty one would be the folder of the job file."""
 
 
 def repeated(names: Sequence[str]) -> list[str]:

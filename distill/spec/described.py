@@ -19,8 +19,7 @@ from pydantic_core.core_schema import ModelSchema
 
 from distill.core.syntax import parse_python
 
-Docs = dict[str, str]
-"""By key, what stands below it."""
+Docs = dict[str, str]  # by key, what stands below it
 
 
 class DescribedSchema(GenerateJsonSchema):

@@ -13,8 +13,7 @@ from distill.spec.base import Name, Positive, Table, require_once
 
 COLUMNS = "columns."
 LABELS = "labels."
-SLICINGS = ("class", "confidence", "length")
-"""Those that need no name of a column or a label set."""
+SLICINGS = ("class", "confidence", "length")  # those that need no name of a column or a label set
 USUAL_EDGES = {
     "confidence": (0.5, 0.7, 0.9, 0.99),
     "length": (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0),

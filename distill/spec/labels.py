@@ -20,8 +20,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Answers = Literal["logits", "probabilities"]
 
 
-OWN = "labels."
-"""How a key begins that names a label set of the job."""
+OWN = "labels."  # how a key begins that names a label set of the job
 
 
 class LabelerTable(Kind):

@@ -20,8 +20,8 @@ from distill.spec.kinds import Kind
 if TYPE_CHECKING:
     from torch import Tensor
 
+# the meaning of what is learned, in the words of messages
 Meaning = Literal["exclusive classes", "independent outputs", "values"]
-"""The meaning of what is learned, in the words of messages."""
 EXCLUSIVE: Meaning = "exclusive classes"
 INDEPENDENT: Meaning = "independent outputs"
 VALUES: Meaning = "values"
@@ -34,8 +34,7 @@ class CustomLossCall:
 
     file: PythonFile
     name: str
-    where: str
-    """The term in words, or its key: for messages."""
+    where: str  # the term in words, or its key: for messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +42,16 @@ class LossRows:
     """Rows of one term: the student's outputs and what is taught, which is `target`, or `outputs`,
     or `index` with `log_probs`."""
 
-    head: Tensor
-    """(B, C): the whole head's outputs."""
+    head: Tensor  # (B, C): the whole head's outputs
+    # (S,): where the taught outputs stand in the head; None where they are the head's
     positions: Tensor | None
-    """(S,): where the taught outputs stand in the head; None where they are the head's."""
-    weight: Tensor
-    """(B,): 0 for rows that do not count, which hold zeros."""
+    weight: Tensor  # (B,): 0 for rows that do not count, which hold zeros
+    # (B,) numbers of classes among the taught ones; or (B, S) zeros and ones, or values
     target: Tensor | None = None
-    """(B,) numbers of classes among the taught ones; or (B, S) zeros and ones, or values."""
-    outputs: Tensor | None = None
-    """(B, S): what a label set stores whole."""
-    index: Tensor | None = None
-    """(B, k): a label set's largest classes, among the taught ones."""
-    log_probs: Tensor | None = None
-    """(B, k): their log-probabilities at `Loss.label_temperature`."""
-    own: CustomLossCall | None = None
-    """For a loss whose formula is in a file of the user's own."""
+    outputs: Tensor | None = None  # (B, S): what a label set stores whole
+    index: Tensor | None = None  # (B, k): a label set's largest classes, among the taught ones
+    log_probs: Tensor | None = None  # (B, k): their log-probabilities at `Loss.label_temperature`
+    own: CustomLossCall | None = None  # for a loss whose formula is in a file of the user's own
 
     @property
     def student(self) -> Tensor:

@@ -43,6 +43,7 @@ class Eszsl(FitModel):
     on, where there are too many for all."""
 
 
+# what of a training changes how it runs and not what is learned: not part of a digest
 NOT_LEARNED = frozenset(
     {
         "workers",
@@ -54,7 +55,7 @@ NOT_LEARNED = frozenset(
         "activation_checkpoints",
     }
 )
-"""What of a training changes how it runs and not what is learned: not part of a digest."""
+# options of a training that came later, and what they say of models from before
 USUAL_TRAINING: Mapping[str, Any] = {
     "warmup_fraction": 0.0,
     "clip_norm": None,
@@ -69,11 +70,9 @@ USUAL_TRAINING: Mapping[str, Any] = {
     "augment": None,
     "private": None,
 }
-"""Options of a training that came later, and what they say of models from before."""
 
 
-USUAL_WORKERS = 2
-"""Data-parallel processes on Ray, where a job does not say how many."""
+USUAL_WORKERS = 2  # data-parallel processes on Ray, where a job does not say how many
 
 
 def worker_range(workers: int | tuple[int, int] | None) -> tuple[int, int]:

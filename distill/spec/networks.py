@@ -128,36 +128,29 @@ class FitModel(Kind):
 class NetworkInput:
     """What one network of a student is built for."""
 
-    in_features: int
-    """F, or L where it reads text."""
-    key: str = "model"
-    """The network's key, for messages."""
-    code: PythonFile | None = None
-    """The file beside the job that has its class, if one has."""
+    in_features: int  # f, or L where it reads text
+    key: str = "model"  # the network's key, for messages
+    code: PythonFile | None = None  # the file beside the job that has its class, if one has
+    # the tensors that it will be given, of a network that was trained before: it opens no other
+    # files
     stored: Mapping[str, Tensor] | None = None
-    """The tensors that it will be given, of a network that was trained before: it opens no other
-    files."""
 
 
 class BuiltNetwork(NamedTuple):
     """A torch module, and what the heads see of it."""
 
+    # (B, F) float32 → (B, H) float32; of text (B, L) int32: places of n-grams, 0 to `buckets`, or
+    # tokens, padded by -1
     module: nn.Module
-    """(B, F) float32 → (B, H) float32; of text (B, L) int32: places of n-grams, 0 to `buckets`, or
-    tokens, padded by -1."""
-    width: int
-    """H."""
+    width: int  # H
 
 
 class NetworkSize(NamedTuple):
     """How large a module is, by its table alone."""
 
-    weights: int
-    """Numbers that it learns."""
-    width: int
-    """H."""
-    frozen: int = 0
-    """Numbers that stay as they are."""
+    weights: int  # numbers that it learns
+    width: int  # H
+    frozen: int = 0  # numbers that stay as they are
 
 
 class Network(FitModel):

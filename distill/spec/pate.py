@@ -13,8 +13,7 @@ from distill.spec.labels import Fitted
 if TYPE_CHECKING:
     from distill.core.dp.noisy_votes import NoisyVote
 
-Votes = Annotated[float, Field(gt=0, le=1e9)]
-"""A number of teachers, or of their noise."""
+Votes = Annotated[float, Field(gt=0, le=1e9)]  # a number of teachers, or of their noise
 Epsilon = Annotated[float, Field(gt=0, le=1e4)]
 Delta = Annotated[float, Field(gt=0, lt=0.5)]
 

@@ -21,12 +21,9 @@ from distill.spec.base import Place, Positive, Table, repeated, require_distinct
 from distill.spec.preprocess import Preprocess
 from distill.spec.privacy import Drop, Mask
 
+# the class that reads each format's files, by the format's name. This module knows none of them:
+# `distill.pools.formats` and plugins' files put them here, before a job is read.
 POOL_FORMATS: dict[str, type] = {}
-"""The class that reads each format's files, by the format's name.
-
-This module knows none of them: `distill.pools.formats` and plugins' files put them here, before a
-job is read.
-"""
 
 
 class _NameOfFormat:
@@ -50,12 +47,11 @@ def _known_format(name: Any) -> Any:
     raise PydanticKnownError("literal_error", {"expected": expected})
 
 
-Format = Annotated[str, _NameOfFormat()]
-"""How files hold rows; jsonl and csv may be packed."""
+Format = Annotated[str, _NameOfFormat()]  # how files hold rows; jsonl and csv may be packed
 
 MARK_PATTERN = r"^[\x01-\x09\x0b\x0c\x0e-\x2f:-@\[-`{-\x7e]$"
+# one character of ASCII that is no letter, digit or line break
 _Mark = Annotated[str, Field(pattern=MARK_PATTERN)]
-"""One character of ASCII that is no letter, digit or line break."""
 
 
 class CsvDialect(Table):

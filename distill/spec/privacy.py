@@ -20,9 +20,10 @@ def _reference(text: str) -> str:
     return text
 
 
+# where a key lies, never the key: `env:NAME`, an environment variable, or `file:/PATH`; what lies
+# there is base64 of 16 bytes or more. Plugins may bring key services
+# (`distill.core.secret_keys`).
 KeyReference = Annotated[str, AfterValidator(_reference)]
-"""Where a key lies, never the key: `env:NAME`, an environment variable, or `file:/PATH`; what lies
-there is base64 of 16 bytes or more. Plugins may bring key services (`distill.core.secret_keys`)."""
 
 
 class Drop(Table):
@@ -95,8 +96,8 @@ class Redact(Table):
         return self
 
 
+# what a column leaves the reader as
 Mask = Annotated[Drop | Hash | Truncate | Bins | Dates | Redact, Field(discriminator="kind")]
-"""What a column leaves the reader as."""
 
 
 class Reveal(Table):

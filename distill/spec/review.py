@@ -9,8 +9,8 @@ from pydantic import Field, field_validator
 from distill.spec.base import Name, Positive, Table, require_once
 
 Reason = Literal["disagreement", "confidence", "suspects", "slices"]
+# all, in the order in which rows are taken of each
 REASONS: tuple[Reason, ...] = ("suspects", "disagreement", "slices", "confidence")
-"""All, in the order in which rows are taken of each."""
 
 
 class Review(Table):

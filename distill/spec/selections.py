@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-SELECT = "select."
-"""What the name of a selection begins with where pools are named."""
+SELECT = "select."  # what the name of a selection begins with where pools are named
 
 
 def selection_name(pool: str) -> str | None:

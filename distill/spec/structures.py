@@ -22,8 +22,8 @@ class StructureOutput(NamedTuple):
     """What a structure gives of a row."""
 
     width: int
+    # where the numbers are logits: of these exclusive classes, in order. Empty for values.
     classes: tuple[str, ...] = ()
-    """Where the numbers are logits: of these exclusive classes, in order. Empty for values."""
 
 
 class StructureModel(Kind):

@@ -11,8 +11,7 @@ from distill.spec.losses import Loss
 from distill.spec.models import EarlyStop, LabelFeatures, Learns, Training
 from distill.spec.networks import Network
 
-MAIN = "main"
-"""The head a term teaches when it names none."""
+MAIN = "main"  # the head a term teaches when it names none
 
 
 class Agreement(Table):

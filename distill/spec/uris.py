@@ -17,24 +17,23 @@ def resolve_uri(path: str, folder: Path) -> str:
 
 
 SCHEMES = ("file", "s3", "gs", "abfs")
-READ_ONLY_SCHEMES = ("hf", "http", "https")
-"""Of pools that are read where others keep them."""
+READ_ONLY_SCHEMES = ("hf", "http", "https")  # of pools that are read where others keep them
+# environment variable: the folder of what a machine keeps near. By default fetched models lie
+# below `~/.cache/distill`, decoded rows where temporary files do.
 CACHE = "DISTILL_CACHE"
-"""Environment variable: the folder of what a machine keeps near. By default fetched models lie
-below `~/.cache/distill`, decoded rows where temporary files do."""
 
 
 HUB = "hf://"
 _HUB_MODEL = re.compile(r"hf://[\w.-]+/[\w.-]+@[\w./-]+")
+# a folder or file of a data set of the hub, at a revision
 HUB_DATA = re.compile(
     r"hf://datasets/(?P<data_set>[\w.-]+/[\w.-]+)"
     r"@(?P<revision>refs/(convert|pr)/[\w.-]+|[\w.%-]+)(?P<path>/.*)?"
 )
-"""A folder or file of a data set of the hub, at a revision."""
 _HOST_AND_PORT = re.compile(r"[^:@]+:\d+|\[[0-9a-f:]+\](:\d+)?")
 
+# CONTAINER@ACCOUNT.HOST, as Azure writes an address
 _CONTAINER = re.compile(r"[a-z0-9-]+@[a-z0-9]+\.(dfs|blob)\.core\.[\w.]+")
-"""CONTAINER@ACCOUNT.HOST, as Azure writes an address."""
 
 
 def is_hub(uri: str) -> bool:

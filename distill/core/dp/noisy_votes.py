@@ -75,8 +75,7 @@ class NoisyVote:
     def answering_by_votes(self, votes: Double) -> Double:
         """Return the curves (B, A) of answers by their votes (B, C)."""
         if self.kind == "lnmax":
-            scale = self.scale
-            log_q = log_upset_laplace(votes, scale)
+            log_q = log_upset_laplace(votes, self.scale)
             pure = laplace_by_upset(log_q, 2 / self.scale)
             curves: Double = np.minimum(pure, self.answering)
             return curves

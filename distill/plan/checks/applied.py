@@ -96,6 +96,7 @@ def _sees_rows(workspace: Workspace, table: Cascade, applied: NamedLabels) -> Pr
         )
 
 
+# each yields what stands behind the table's name
 _CHECKS: tuple[Callable[[Workspace, Cascade, NamedLabels], Problems], ...] = (
     _exclusive,
     _unseen,
@@ -103,7 +104,6 @@ _CHECKS: tuple[Callable[[Workspace, Cascade, NamedLabels], Problems], ...] = (
     _unseen_by_voters,
     _sees_rows,
 )
-"""Each yields what stands behind the table's name."""
 
 
 def _doubts(tables: JobTables, table: Cascade) -> Problems:

@@ -27,8 +27,7 @@ def check_fit_stop(tables: JobTables, name: str) -> Problems:
             " Name a pool with a target, as 'pools.NAME'."
         )
     else:
-        pool = fit.on
-        outputs = tables.pool_outputs(pool)
+        outputs = tables.pool_outputs(fit.on)
         loss = usual_loss(outputs)
         student = fit_student(fit, loss)
         yield from check_stop(tables, student, where)

@@ -69,8 +69,7 @@ def _features(tables: JobTables, labeler: LabelerKind, over: Sequence[str], wher
                 f" but pools.{pool} has features of kind {kind!r}. Use another one."
             )
         elif isinstance(labeler, ModelLabelerKind):
-            model = labeler.model
-            uri = tables.model_uri(model)
+            uri = tables.model_uri(labeler.model)
             for problem in labeler.misread(features, uri):
                 yield f"{where}.model: over pools.{pool}: {problem}"
 

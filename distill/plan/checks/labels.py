@@ -146,8 +146,7 @@ def _keys(tables: JobTables, labels: Labels, where: str) -> Problems:
             f"{where}: the pools keep different keys, {keys},"
             " and a label set has one set of columns. Give them the same keys."
         )
-    pools = labels.over
-    taken = label_column_keys(tables, pools)
+    taken = label_column_keys(tables, labels.over)
     if taken:
         yield (
             f"{where}: its pools keep {taken} as keys, but label sets have columns of that name."

@@ -87,8 +87,7 @@ def _student_build(workspace: Workspace, student: Student, where: str) -> _Build
     pools = student.pools
     evaluate = workspace.tables.evaluate
     if evaluate:
-        on = evaluate.on
-        pools = (*pools, on)
+        pools = (*pools, evaluate.on)
     student = student_with_files(workspace.tables, student, where)
     own = {name: HeadPlan(1, head.model) for name, head in student.heads.items()}
     code = workspace.tables.student_code(student, where)

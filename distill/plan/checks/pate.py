@@ -19,8 +19,7 @@ def check_teachers(tables: JobTables, name: str) -> Problems:
         return
     where = f"fit.{name}.teachers"
     yield from _teachers(fit, where)
-    pool = fit.on
-    outputs = tables.pool_outputs(pool)
+    outputs = tables.pool_outputs(fit.on)
     if not outputs.is_exclusive:
         yield f"{where}: teachers vote for one of several classes, and the target is another."
 

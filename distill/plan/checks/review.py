@@ -13,8 +13,7 @@ def check_review(tables: JobTables) -> Problems:
     if review is None:
         return
     if review.over not in tables.pools:
-        pools = tables.pools
-        there = ", ".join(pools)
+        there = ", ".join(tables.pools)
         yield f"review.over = {review.over!r}: there is no such pool. There is: {there}."
         return
     for name in review.labels:

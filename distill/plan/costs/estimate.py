@@ -85,8 +85,7 @@ def _evaluation(setting: Setting) -> Iterator[StepCost]:
     if evaluate is None:
         return
     try:
-        on = evaluate.on
-        rows = workspace.pool_rows(on)
+        rows = workspace.pool_rows(evaluate.on)
     except DistillError as error:
         yield StepCost(step="evaluate", rows=0, rows_left=0, note=str(error))
         return

@@ -67,8 +67,7 @@ class _Cut:
     def of(cls, pool: str, inventory: Inventory, fragment_rows: int) -> _Cut:
         table = inventory.fragment_table(fragment_rows)
         codes = fragment_codes(table.shard, table.number)
-        shard = table.shard
-        shard_rows = inventory.shard_rows[shard]
+        shard_rows = inventory.shard_rows[table.shard]
         return cls(pool, codes, table.rows, shard_rows)
 
 

@@ -60,6 +60,7 @@ SELECTED_ROW = "selected_row"  # its number in that shard
 ADDRESS_KEYS = (SELECTED_SHARD, SELECTED_ROW)
 
 _SHARD_ID = "shard_id"
+# one row an address: shard key, the id that the shard had, row number, why it was chosen
 ADDRESSES = pa.schema(
     [
         pa.field(SELECTED_SHARD, pa.string(), nullable=False),
@@ -69,7 +70,6 @@ ADDRESSES = pa.schema(
         pa.field("score", pa.float64(), nullable=False),
     ]
 )
-"""One row an address: shard key, the id that the shard had, row number, why it was chosen."""
 
 ENDING = ".selection"
 # addresses of a file: of usual keys they stay below the limit of a conditional put

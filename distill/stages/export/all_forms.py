@@ -11,12 +11,12 @@ from distill.stages.export.model2vec_folder import model2vec_form
 from distill.stages.export.sentence_folder import sentence_form
 from distill.stages.export.transformers_folder import transformers_form
 
+# by the name of the folder
 _MAKERS: Mapping[str, Callable[[TextStudent, str, str], Form | Refused]] = {
     "transformers": transformers_form,
     "sentence_transformers": sentence_form,
     "model2vec": model2vec_form,
 }
-"""By the name of the folder."""
 _CUT = (
     "These libraries cut the end of a longer text off, of which this student reads head and tail;"
     ' taught with `long_texts = "head"`, it reads what they do.'

@@ -12,8 +12,7 @@ def unlabelled_intent(folder: Storage, intent: WriteIntent) -> tuple[WriteIntent
     """Return what to write, or the commit that there is already: a fragment is given out again
     where its actor died after the commit."""
     while True:
-        key = intent.key
-        content = folder.read_or_none(key)
+        content = folder.read_or_none(intent.key)
         if content is None:
             return intent, None
         commit = Commit.from_bytes(content, folder.url(intent.key))

@@ -14,6 +14,7 @@ from distill.stages.report.groups import clipped
 from distill.stages.report.structures import draw_structure
 
 _KINDS = {"pca": "principal components", "kmeans": "k-means clusters", "som": "self-organising map"}
+# head and note of each measure, in the order of the page
 _MEASURES = {
     "explained": ("Variance explained", "of the whole, by all components"),
     "silhouette": ("Silhouette", "from −1 to 1, higher is better; on drawn rows"),
@@ -22,7 +23,6 @@ _MEASURES = {
     "quantization_error": ("Quantization error", "mean distance to the nearest unit"),
     "topographic_error": ("Topographic error", "rows whose two nearest units are no neighbours"),
 }
-"""Head and note of each measure, in the order of the page."""
 _PERCENT = frozenset({"explained", "topographic_error"})
 _MOST_CLASSES = 3
 _NAME_CHARACTERS = 24
