@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
+from distill.engine.ray.engine import RayEngine
 from distill.labelers.eszsl.attributes import class_attributes
 from distill.models import files
 from distill.models.record import read_weights
