@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
-from distill.engine.ray.engine import RayEngine
 from distill.labelers.eszsl.attributes import class_attributes
 from distill.models import files
 from distill.models.record import read_weights
@@ -82,12 +81,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(files.CACHE, str(tmp_path / "cache"))
     save_encoder(tmp_path / "encoder")
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _by_tasks(monkeypatch):
-    """Fits that are short for the driver."""
-    monkeypatch.setattr(RayEngine, "for_short_work", lambda engine: engine)
 
 
 def test_classes_that_only_a_text_describes_are_never_said_or_said_otherwise_by_the_next_run(
