@@ -114,7 +114,7 @@ def test_a_command_of_the_guide_fails_on_its_own_job(guide_job):
 
 def test_a_guide_prints_a_command_that_nothing_runs():
     """Of `distill`: by the test above, or on the jobs of this repository by tests/jobs, tests/cluster
-    and tests/stages/export; `audit` by tests/stages/audit; what is submitted by tests/engine/ray/submission."""
+    and tests/stages/export; `audit` and `track` by tests/stages; what is submitted by tests/engine/ray/submission."""
     text = "\n".join(guide.read_text("utf-8") for guide in GUIDES)
     printed = set(re.findall(r"(?:^|[`/ ])distill ([a-z]+)(?= |`|\n)", text))
     elsewhere = {
@@ -131,6 +131,7 @@ def test_a_guide_prints_a_command_that_nothing_runs():
         "evaluate",
         "report",
         "compare",
+        "track",
     }
     assert printed - {"labels", "needs", "is"} <= RUN_HERE.keys() | elsewhere
 

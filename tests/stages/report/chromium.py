@@ -44,11 +44,15 @@ _LOOK = """
     const contrast = (pair[0] + 0.05) / (pair[1] + 0.05);
     if (contrast < 4.5) faint.push([text.slice(0, 40), Math.round(contrast * 100) / 100]);
   }
-  const wide = [...document.querySelectorAll("body *")].filter(element => {
-    const box = element.getBoundingClientRect();
-    const clipped = element.closest(".scroll, pre, svg");
-    return !clipped && box.width && box.right > document.documentElement.clientWidth + 1;
-  }).map(element => element.outerHTML.slice(0, 80));
+  const wide = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const range = document.createRange();
+    range.selectNodeContents(texts.currentNode);
+    const beyond = range.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
+    if (beyond && !texts.currentNode.parentElement.closest(".scroll, style"))
+      wide.push(texts.currentNode.textContent.trim().slice(0, 60));
+  }
   const levels = [...document.querySelectorAll("h1, h2, h3, h4")].map(each => Number(each.tagName[1]));
   const unnamed = [...document.querySelectorAll("svg, img")].filter(each =>
     !(each.getAttribute("alt") || each.getAttribute("aria-label") || "").trim() &&
@@ -76,7 +80,7 @@ class Seen:
     faint: list[Any] = field(default_factory=list)
     """Texts whose contrast is below 4.5 (WCAG 2, AA)."""
     wide: list[str] = field(default_factory=list)
-    """Elements that reach beyond the page."""
+    """Texts that reach beyond the page."""
     scrolls: int = 0
     """Pixels that the page is wider than its window."""
     levels: list[int] = field(default_factory=list)

@@ -11,6 +11,7 @@ from distill.core.results import FORM
 from distill.core.schema import seal
 from distill.run.track import track_results
 from distill.stages.track.series import series_of
+from tests.command import distill
 from tests.core.evaluations import evaluation, method
 
 EPOCHS = [
@@ -42,11 +43,10 @@ def test_tensorboard_shows_other_numbers_or_the_same_twice(judged):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folder, _ = judged
-    lines = [
-        track_results([str(folder / "result")], tensorboard=str(folder / "board")) for _ in range(2)
-    ]
-    assert "3 methods (3 written now)" in lines[0][0]
-    assert "3 methods (0 written now)" in lines[1][0]
+    for due in (3, 0):
+        ended = distill("track", folder / "result", "--tensorboard", folder / "board")
+        assert ended.code == 0, ended.output
+        assert f"3 methods ({due} written now)" in ended.output
     (place,) = (folder / "board").iterdir()
     read = EventAccumulator(str(place / "small_seed=1")).Reload()
     loss = [(each.step, each.value) for each in read.Scalars("training/loss")]
