@@ -56,8 +56,7 @@ class LineBar:
         self.unit = unit
         self.say = say
         self.done = 0.0
-        self.note = ""
-        """The latest note: why the work ends, where it ends before its total."""
+        self.note = ""  # the latest note: why the work ends, where it ends before its total
         self._began = time.monotonic()
         self._last_line = self._began
 

@@ -62,8 +62,7 @@ class SimilarityLabeler:
     def __init__(self, spec: Similarity, runtime: Runtime) -> None:
         self.encoder = Encoder(runtime)
         self.temperature = spec.temperature
-        self.classes = _class_embeddings(self.encoder, spec)
-        """(classes, width), each of length 1."""
+        self.classes = _class_embeddings(self.encoder, spec)  # (classes, width), each of length 1
 
     def label(self, features: Inputs) -> Matrix:
         """Return (rows, classes) logits."""

@@ -36,8 +36,8 @@ class StoredLabels:
 
     def __init__(self, labels: LabelSet, inventory: Inventory) -> None:
         self.contract = labels.contract
+        # rows of the pool; `rows` of them are in committed fragments
         self.pool_rows = inventory.rows
-        """Rows of the pool; `rows` of them are in committed fragments."""
         self._labels = labels
         self._inventory = inventory
 
