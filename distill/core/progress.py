@@ -17,8 +17,7 @@ from distill.core.events import is_observed, tell
 
 log = logging.getLogger(__name__)
 
-# below a minute: a line is due within the minute, and whoever waits looks at the time only now and
-# then
+# below a minute: a line is due within it, and whoever waits looks at the time now and then
 LINE_EVERY_SECONDS = 55.0
 _EVENT_EVERY_SECONDS = 5.0
 # the unit of looking at what is there: what is found wrong by it was wrong before any work

@@ -36,8 +36,7 @@ class _Trial:
     source: Outputs
     width: int  # numbers a row
     target: bool  # whether it learns a pool's target, and not labels
-    # whether its gradient is needed: a loss that only measures need not follow the student's
-    # numbers
+    # whether its gradient is needed: a loss that only measures need not follow its numbers
     teaches: bool
 
 

@@ -16,8 +16,7 @@ import pyarrow as pa
 
 from distill.core.errors import PoolError
 
-# Unpacked. It keeps a small hostile file from filling the memory; larger shards should be
-# several.
+# Unpacked: no small hostile file fills the memory; larger shards should be several.
 LARGEST_BYTES = 1 << 31
 _PART_BYTES = 1 << 24
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
