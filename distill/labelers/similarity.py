@@ -46,9 +46,8 @@ class Similarity(ModelLabelerKind):
     def _template(self) -> Similarity:
         for template in self.templates:
             if template.count("{}") != 1:
-                raise ValueError(
-                    f"templates: {template!r} must have one {{}}, where the class stands"
-                )
+                message = f"templates: {template!r} must have one {{}}, where the class stands"
+                raise ValueError(message)
         require_one_each(self.classes, self.descriptions)
         return self
 

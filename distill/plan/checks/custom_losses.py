@@ -62,9 +62,8 @@ def _try(call: CustomLossCall, trial: _Trial) -> None:
     except DistillError as error:
         classes = trial.source.classes
         learned = "" if classes else ", to learn ones"
-        raise JobError(
-            f"{error}\nTwo rows of {trial.width} random numbers were tried{learned}."
-        ) from error
+        message = f"{error}\nTwo rows of {trial.width} random numbers were tried{learned}."
+        raise JobError(message) from error
 
 
 def _two_rows(trial: _Trial) -> tuple[Tensor, Tensor]:

@@ -98,9 +98,8 @@ def _as_utf8(content: bytes, where: str, encoding: str) -> bytes:
     try:
         text = content.decode(encoding)
     except UnicodeError as error:
-        raise PoolError(
-            f"{where}: is no text in {encoding}: {error}. Correct the pool's csv.encoding."
-        ) from None
+        message = f"{where}: is no text in {encoding}: {error}. Correct the pool's csv.encoding."
+        raise PoolError(message) from None
     bare = text.removeprefix("\ufeff")
     return bare.encode("utf-8", "surrogatepass")
 
