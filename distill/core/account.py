@@ -135,8 +135,7 @@ class Account:
     def __init__(self, run: str, job_name: str, price: Price | None = None) -> None:
         self.price = None if price is None else cache(price)
         self._run = RunSpent(run, job_name, 0.0, 0.0)
-        self._step: str | None = None
-        """In work; None between steps."""
+        self._step: str | None = None  # in work; None between steps
         self._workers = 0
         self._kind = _DRIVER
         self._counted = 0.0

@@ -21,8 +21,7 @@ _BINS = 120
 # a run whose newest record is older, and that is not over, was ended from outside
 _SILENT_SECONDS = 300.0
 _SILENT_SHARE = 1 / 20
-# parts of a job belong together that begin so long after another has ended: a lost part that is
-# begun again
+# parts begun so long after another ended belong to its job: a lost part that is begun again
 _TOGETHER_SECONDS = 600.0
 
 

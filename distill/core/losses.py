@@ -42,12 +42,9 @@ class Losses:
     """What was lost so far; an observer of events."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        """By kind."""
-        self.how: Counter[str] = Counter()
-        """Of the nodes."""
-        self.resumed = 0
-        """Trainings that went on with another group."""
+        self.counts: Counter[str] = Counter()  # by kind
+        self.how: Counter[str] = Counter()  # of the nodes
+        self.resumed = 0  # trainings that went on with another group
 
     def __call__(self, event: Event) -> None:
         """Count an event."""

@@ -47,9 +47,8 @@ class PrivacyStatement:
         Raises:
             InputError: ε is negative or no number, or δ is not in [0, 1)."""
         if math.isnan(self.epsilon) or self.epsilon < 0:
-            raise InputError(
-                f"A privacy statement needs an epsilon of 0 or more: {self.epsilon!r}."
-            )
+            message = f"A privacy statement needs an epsilon of 0 or more: {self.epsilon!r}."
+            raise InputError(message)
         if not 0 <= self.delta < 1:
             raise InputError(f"A privacy statement needs a delta in [0, 1): {self.delta!r}.")
 

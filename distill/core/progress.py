@@ -17,8 +17,7 @@ from distill.core.events import is_observed, tell
 
 log = logging.getLogger(__name__)
 
-# below a minute: a line is due within the minute, and whoever waits looks at the time only now and
-# then
+# below a minute: a line is due within it, and whoever waits looks at the time now and then
 LINE_EVERY_SECONDS = 55.0
 _EVENT_EVERY_SECONDS = 5.0
 # the unit of looking at what is there: what is found wrong by it was wrong before any work
@@ -56,8 +55,7 @@ class LineBar:
         self.unit = unit
         self.say = say
         self.done = 0.0
-        self.note = ""
-        """The latest note: why the work ends, where it ends before its total."""
+        self.note = ""  # the latest note: why the work ends, where it ends before its total
         self._began = time.monotonic()
         self._last_line = self._began
 

@@ -112,9 +112,8 @@ def unseal(content: bytes, where: str) -> dict[str, Any]:
         version = sealed.get("version", 1)
         found = digest(body)
     except (ValueError, KeyError, TypeError):
-        raise StorageError(
-            f"{where} is damaged: not a sealed control object. Restore it from a copy."
-        ) from None
+        message = f"{where} is damaged: not a sealed control object. Restore it from a copy."
+        raise StorageError(message) from None
     # before the content: what another version digests may be something else
     if version != VERSION:
         raise _other_version(where, version)

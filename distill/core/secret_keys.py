@@ -109,9 +109,8 @@ def unwrap_key(reference: str, wrapped: bytes) -> bytes:
     try:
         return source.unwrap(name, wrapped)
     except ValueError:
-        raise StorageError(
-            f"the key {reference} is not the one that this was encrypted with. Give that key."
-        ) from None
+        message = f"the key {reference} is not the one that this was encrypted with. Give that key."
+        raise StorageError(message) from None
 
 
 def key_check(reference: str) -> str:

@@ -81,9 +81,8 @@ class PythonFile:
         module = _module(self, where)
         if not hasattr(module, name):
             there = sorted(key for key in vars(module) if not key.startswith("_"))
-            raise JobError(
-                f"{where}: {self.path} has no {name!r}; it has {there}. Correct the name."
-            )
+            message = f"{where}: {self.path} has no {name!r}; it has {there}. Correct the name."
+            raise JobError(message)
         return getattr(module, name)
 
 
@@ -158,6 +157,5 @@ def read_source(path: Path, where: str) -> PythonFile:
     except UnicodeDecodeError:
         raise JobError(f"{where} = {str(path)!r}: is not UTF-8 text. Save it as UTF-8.") from None
     except OSError as error:
-        raise JobError(
-            f"{where} = {str(path)!r}: {error.strerror}. Paths are relative to the job file."
-        ) from None
+        message = f"{where} = {str(path)!r}: {error.strerror}. Paths are relative to the job file."
+        raise JobError(message) from None

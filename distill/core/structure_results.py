@@ -73,8 +73,7 @@ class StructureResult:
     classes: Sequence[str] = ()
     sample: Sample | None = None
     grid: Grid | None = None
-    # of a k-means: numbers of clusters, each with the inertia a row that drawn rows have with so
-    # many
+    # of a k-means: numbers of clusters, each with the inertia a row of drawn rows
     elbow: Sequence[Sequence[float]] = ()
 
     @classmethod

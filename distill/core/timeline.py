@@ -106,8 +106,7 @@ class Timeline:
     """The record of a run while it is made; an observer of events, of any thread."""
 
     def __init__(self, account: Account, part: str, began: float) -> None:
-        self.account = account
-        """Of the same run."""
+        self.account = account  # of the same run
         self.part = part
         self.began = began
         self._workers = 0

@@ -220,16 +220,14 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
     except UnicodeDecodeError:
         raise JobError(f"{where}: is not UTF-8 text. Save it as UTF-8.") from None
     except OSError as error:
-        raise JobError(
-            f"{where}: {error.strerror}. Give names, or a file with one a line."
-        ) from None
+        message = f"{where}: {error.strerror}. Give names, or a file with one a line."
+        raise JobError(message) from None
     classes = tuple(line.strip() for line in lines if line.strip())
     names = set(classes)
     distinct = len(names)
     if not classes or distinct != len(classes):
-        raise JobError(
-            f"{where}: {len(classes)} names, {distinct} distinct. Each class stands once."
-        )
+        message = f"{where}: {len(classes)} names, {distinct} distinct. Each class stands once."
+        raise JobError(message)
     update = {"classes": classes}
     return pool.model_copy(update=update)
 

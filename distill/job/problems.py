@@ -19,8 +19,7 @@ _MOST_LETTERS = 80  # of a value that is quoted
 # where pydantic does not know the kind
 _OWN_WORDS = ("value_error", "assertion_error")
 _OF_PYDANTIC = frozenset(get_args(ErrorType))
-# keys whose value says where a secret lies; who writes the secret there shall not find it in a
-# log
+# keys that say where a secret lies; who writes the secret there shall not find it in a log
 _SECRET_KEYS = ("key", "sse_customer_key")
 _OF_A_KEY = "[key]"  # where pydantic says that the name of a table is wrong
 

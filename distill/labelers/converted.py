@@ -20,8 +20,8 @@ class ConvertedLabeler:
 
     def __init__(self, labeler: Labeler) -> None:
         self.labeler = labeler
+        # what the other one says of its outputs, for messages
         self.kind = getattr(labeler, "kind", "")
-        """What the other one says of its outputs, for messages."""
 
     def convert(self, raw: Any) -> Predictions:
         """Return what is made of an answer; arrays of its own."""

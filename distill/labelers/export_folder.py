@@ -67,9 +67,8 @@ class ExportFolder:
     def _read(self, key: str, sha256: str) -> bytes:
         content = self.folder.read(key)
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise PoolError(
-                f"{self.folder.url(key)} is damaged: not what {MODEL} pins. Export it again."
-            )
+            message = f"{self.folder.url(key)} is damaged: not what {MODEL} pins. Export it again."
+            raise PoolError(message)
         return content
 
 

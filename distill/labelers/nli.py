@@ -46,9 +46,8 @@ class Nli(ModelLabelerKind):
     @model_validator(mode="after")
     def _template(self) -> Nli:
         if self.hypothesis.count("{}") != 1:
-            raise ValueError(
-                f"hypothesis = {self.hypothesis!r} must have one {{}}, where the class stands"
-            )
+            message = f"hypothesis = {self.hypothesis!r} must have one {{}}, where the class stands"
+            raise ValueError(message)
         require_one_each(self.classes, self.descriptions)
         return self
 

@@ -109,8 +109,7 @@ class OnnxLabeler:
         self.spec = spec
         self.normalization = _normalization(spec, path)
         self._require_classes(path)
-        self.wanted = [self.output]
-        """Outputs that a pass computes: those of companions too."""
+        self.wanted = [self.output]  # outputs that a pass computes: those of companions too
         self.answers = SharedPass(self._all_answers)
 
     def giving(self, spec: OnnxLabelerTable, runtime: Runtime) -> OnnxLabeler:

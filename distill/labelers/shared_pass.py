@@ -19,8 +19,7 @@ class SharedPass(Generic[Answer]):
 
     def __init__(self, compute: Callable[[Any], Answer]) -> None:
         self.compute = compute
-        self.passes = 0
-        """How often it was computed."""
+        self.passes = 0  # how often it was computed
         self.is_shared = False
         self._last: tuple[Any, Answer] | None = None
 

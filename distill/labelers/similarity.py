@@ -46,9 +46,8 @@ class Similarity(ModelLabelerKind):
     def _template(self) -> Similarity:
         for template in self.templates:
             if template.count("{}") != 1:
-                raise ValueError(
-                    f"templates: {template!r} must have one {{}}, where the class stands"
-                )
+                message = f"templates: {template!r} must have one {{}}, where the class stands"
+                raise ValueError(message)
         require_one_each(self.classes, self.descriptions)
         return self
 
@@ -62,8 +61,7 @@ class SimilarityLabeler:
     def __init__(self, spec: Similarity, runtime: Runtime) -> None:
         self.encoder = Encoder(runtime)
         self.temperature = spec.temperature
-        self.classes = _class_embeddings(self.encoder, spec)
-        """(classes, width), each of length 1."""
+        self.classes = _class_embeddings(self.encoder, spec)  # (classes, width), each of length 1
 
     def label(self, features: Inputs) -> Matrix:
         """Return (rows, classes) logits."""

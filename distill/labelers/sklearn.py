@@ -81,8 +81,8 @@ class EstimatorLabeler:
     ) -> None:
         self.estimator = estimator
         self.classes = classes
+        # names of the estimator's columns, each with where the pool has it; None without names
         self.columns = _column_order(estimator, columns)
-        """Names of the estimator's columns, each with where the pool has it; None without names."""
         if not classes:
             if not as_values:
                 _require_no_classes(estimator)

@@ -213,9 +213,8 @@ def _body(spec: TimmClassifier, config: Mapping[str, Any], folder: Path) -> tupl
     where = "a labeler of kind 'timm'"
     name = spec.name or config.get("architecture")
     if name is None:
-        raise LabelerError(
-            f"{folder} has no {TIMM_CONFIG} that says its architecture. Say it: name."
-        )
+        message = f"{folder} has no {TIMM_CONFIG} that says its architecture. Say it: name."
+        raise LabelerError(message)
     tensors = read_tensors(folder, where)
     # timm writes all that the network was made with; the classes are counted by the weights
     given = config.get("model_args")

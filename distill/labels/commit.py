@@ -52,8 +52,7 @@ class Commit(ManifestEntry):
     """What makes one fragment's labels exist: its entry, and what readers of labels do not need."""
 
     label_set: str  # label-set digest
-    # rows by number of the class with the largest logit; empty for values and for very many
-    # classes
+    # rows by number of the class with the largest logit; empty for values and many classes
     histogram: dict[str, int]
     device: str
     versions: dict[str, str] = field(default_factory=dict)

@@ -255,7 +255,6 @@ def _read_classes(folder: Storage, sha256: str) -> list[str]:
     body = unseal(content, where)
     classes = body["classes"]
     if digest(classes) != sha256:
-        raise StorageError(
-            f"{where} holds other class names than its name says. Restore it from a copy."
-        )
+        message = f"{where} holds other class names than its name says. Restore it from a copy."
+        raise StorageError(message)
     return list(classes)

@@ -66,9 +66,8 @@ def read_data(content: bytes, contract: Contract, where: str = "a data file") ->
     key_types = _key_types(found, contract)
     due = label_schema(contract, key_types)
     if found != due:
-        raise StorageError(
-            f"{where} has the columns\n{found}\nwhere\n{due}\nare due by its contract."
-        )
+        message = f"{where} has the columns\n{found}\nwhere\n{due}\nare due by its contract."
+        raise StorageError(message)
     return table
 
 

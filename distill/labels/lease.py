@@ -129,8 +129,7 @@ def require_abandoned(folder: Storage, leases: Mapping[str, bytes | None], what:
         found = _parsed(content, where)
         if found is None:
             continue
-        # a process of this machine is alive or it is not; another machine's shows by its beats
-        # alone
+        # a process of this machine is alive or not; another machine's shows by its beats alone
         if found["machine"] != _machine():
             watched[key] = found
         elif is_running(found):

@@ -96,8 +96,7 @@ class Manifest(Sequence[ManifestEntry]):
         last = np.ones(len(order), np.bool_)
         last[:-1] = ordered[1:] != ordered[:-1]
         self._order = order[last]
-        self.codes = codes[self._order]
-        """Of each entry's fragment, ascending."""
+        self.codes = codes[self._order]  # of each entry's fragment, ascending
 
     def __len__(self) -> int:
         return len(self._order)

@@ -99,10 +99,10 @@ class PartWatch:
         self._folder = folder.folder(PARTS)
         self._part = part
         self._began = time.monotonic()
+        # token of each lease, and since when it is this one
         self._beats: dict[str, tuple[str, float]] = {}
-        """Token of each lease, and since when it is this one."""
+        # parts that were at work at some time: who left does not begin again
         self._began_before: set[Part] = {part}
-        """Parts that were at work at some time: who left does not begin again."""
 
     def look(self) -> list[PartLease]:
         """Return the leases of other drivers that live: one LIST."""

@@ -132,9 +132,8 @@ def _count(text: str, number_name: str, name: str, environment: Mapping[str, str
 def _number(text: str, name: str, environment: Mapping[str, str], usual: str = "") -> int:
     value = environment.get(name, usual)
     if not value.isdecimal():
-        raise JobError(
-            f"--part {text}: {name} = {value!r} is no number. Write --part NUMBER/COUNT."
-        )
+        message = f"--part {text}: {name} = {value!r} is no number. Write --part NUMBER/COUNT."
+        raise JobError(message)
     return int(value)
 
 

@@ -36,8 +36,8 @@ class StoredLabels:
 
     def __init__(self, labels: LabelSet, inventory: Inventory) -> None:
         self.contract = labels.contract
+        # rows of the pool; `rows` of them are in committed fragments
         self.pool_rows = inventory.rows
-        """Rows of the pool; `rows` of them are in committed fragments."""
         self._labels = labels
         self._inventory = inventory
 
@@ -108,9 +108,8 @@ def open_labels(path: str | os.PathLike[str], *, partial: bool = False) -> Store
     `partial`; StorageError for damage."""
     parts = os.fspath(path).rstrip("/").split("/")
     if len(parts) < _LEVELS or not parts[-2].removeprefix("v").isdigit():
-        raise ContractError(
-            f"{path} is no label set. Give the folder labels/NAME/vN/POOL below a job's root."
-        )
+        message = f"{path} is no label set. Give the folder labels/NAME/vN/POOL below a job's root."
+        raise ContractError(message)
     name, version, pool = parts[-3:]
     root = open_storage("/".join(parts[:-_LEVELS]) or ".")
     inventory = read_inventory(root, pool, "")

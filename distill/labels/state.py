@@ -106,9 +106,8 @@ def list_commits(state: LabelSetState) -> LabelSetState:
     if unreadable and not state.mending:
         first = next(iter(unreadable.values()))
         error = first.error
-        raise StorageError(
-            f"{error} Without a copy: `distill label --mend` labels its fragment anew."
-        )
+        message = f"{error} Without a copy: `distill label --mend` labels its fragment anew."
+        raise StorageError(message)
     entries = visible_entries(joined, state.live)
     return replace(
         state,

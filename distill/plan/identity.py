@@ -29,8 +29,7 @@ from distill.spec.networks import FitModel
 from distill.spec.students import ClusterBalance, Head, HeldOut, Student, Term
 from distill.storage.base import Storage
 
-# options of a training, a head, a term or its loss that came later, and what they say of models
-# from before
+# options of training, head, term or loss that came later, and what they say of older models
 _USUAL: Mapping[str, Any] = {
     **USUAL_TRAINING,
     "smoothing": 0.0,

@@ -242,9 +242,8 @@ def _whole(column: pa.ChunkedArray, url: str) -> pa.ChunkedArray:
     try:
         return column.cast(pa.int64())
     except pa.ArrowException:
-        raise PoolError(
-            f"{url}: {ROW!r} is {column.type}, and no whole number. Correct it."
-        ) from None
+        message = f"{url}: {ROW!r} is {column.type}, and no whole number. Correct it."
+        raise PoolError(message) from None
 
 
 def _numbers(column: pa.ChunkedArray, name: str, url: str) -> pa.ChunkedArray:

@@ -205,9 +205,8 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
         key = segment_key(number)
         where = folder.url(key)
         if entry.key != key:
-            raise StorageError(
-                f"{where} is missing, but later segments are there. Restore it from a copy."
-            )
+            message = f"{where} is missing, but later segments are there. Restore it from a copy."
+            raise StorageError(message)
         table = bytes_table(folder.read(key), INVENTORY, where)
         pins |= json.loads(table_note(table) or "{}")
         plain = table.replace_schema_metadata(None)

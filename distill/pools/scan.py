@@ -88,10 +88,10 @@ class _Scan:
         self._files = files
         self._spec = spec
         self._read = read
+        # by shard id: a lost claim does not open the files again
         self._footers: dict[str, Footer] = {}
-        """By shard id: a lost claim does not open the files again."""
+        # keys of the files that count; all where that is None
         self.only: Collection[str] | None = None
-        """Keys of the files that count; all where that is None."""
         self.saved_footers: SavedFooters | None = None
 
     def take(self, *, first: bool) -> Inventory | None:

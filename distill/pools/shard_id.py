@@ -21,9 +21,8 @@ def require_listed(files: Storage, key: str, listed: str) -> None:
         entry = files.entry(key)
         now = shard_id(entry)
     except ObjectMissingError:
-        raise PoolError(
-            f"{files.url(key)} vanished while it was read. Restore it as it was listed."
-        ) from None
+        message = f"{files.url(key)} vanished while it was read. Restore it as it was listed."
+        raise PoolError(message) from None
     if now != listed:
         raise PoolError(
             f"{files.url(key)} changed since it was listed,"

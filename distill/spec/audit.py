@@ -11,8 +11,7 @@ from distill.spec.base import Name, Positive, Seed, Table, require_once
 
 AUDITED = ("fit.", "labels.", "students.")  # what the key of an audited thing begins with
 WHOLE = ".whole"
-# what is appended to the name of a pool of which a share is held out: all of its rows, and the
-# share
+# what is appended to a pool's name where a share is held out: all of its rows, and the share
 HELD_OUT = ".held_out"
 
 Key = Annotated[str, Field(pattern=r"^(fit|labels|students)\.[A-Za-z][A-Za-z0-9_-]*$")]

@@ -62,9 +62,8 @@ class Evaluate(Table):
                 raise ValueError(f"slices: {name!r} is none of {known}, 'columns.X', 'labels.X'")
         for name, edges in self.edges.items():
             if name not in self.slices or name == "class":
-                raise ValueError(
-                    f"edges: {name!r} is no slice of numbers among {list(self.slices)}"
-                )
+                message = f"edges: {name!r} is no slice of numbers among {list(self.slices)}"
+                raise ValueError(message)
             if any(low >= high for low, high in pairwise(edges)):
                 raise ValueError(f"edges of {name!r} must rise: {list(edges)}")
         return self

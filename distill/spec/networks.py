@@ -131,8 +131,7 @@ class NetworkInput:
     in_features: int  # f, or L where it reads text
     key: str = "model"  # the network's key, for messages
     code: PythonFile | None = None  # the file beside the job that has its class, if one has
-    # the tensors that it will be given, of a network that was trained before: it opens no other
-    # files
+    # the tensors that it will be given, of a network trained before: it opens no other file
     stored: Mapping[str, Tensor] | None = None
 
 

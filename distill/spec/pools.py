@@ -322,9 +322,8 @@ class Pool(Table):
         if not self.corrects.startswith("pools."):
             raise ValueError(f"corrects = {self.corrects!r} names no pool; write 'pools.NAME'")
         if self.target is None:
-            raise ValueError(
-                "corrects a pool but has no target; name the column of what people say"
-            )
+            message = "corrects a pool but has no target; name the column of what people say"
+            raise ValueError(message)
         if self.outputs == "independent" or self.made_by is not None or self.features is not None:
             raise ValueError(
                 "corrects a pool: it has one class or number a row, is made by nobody, and is seen"

@@ -167,9 +167,8 @@ class Select(Table):
         if self.without_duplicates is None and self.duplicates_within is not None:
             raise ValueError("has duplicates_within but no without_duplicates; say how alike")
         if self.rounds == 1 and (self.per_round or self.stop_below is not None):
-            raise ValueError(
-                "has one round, which per_round and stop_below say nothing of; say rounds"
-            )
+            message = "has one round, which per_round and stop_below say nothing of; say rounds"
+            raise ValueError(message)
         return self
 
     @property

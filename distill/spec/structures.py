@@ -79,9 +79,8 @@ class Structure(Table):
         kind, _, name = value.partition(".")
         if kind not in _SOURCES or not name:
             hint = f"; the rows of a selection are 'pools.{value}'" if kind == "select" else ""
-            raise ValueError(
-                f"{value!r} is none of 'pools.NAME', 'labels.NAME' and 'structure.NAME'{hint}"
-            )
+            message = f"{value!r} is none of 'pools.NAME', 'labels.NAME' and 'structure.NAME'{hint}"
+            raise ValueError(message)
         return value
 
     @model_validator(mode="after")

@@ -112,9 +112,8 @@ class Head(Table):
         if self.classes is not None:
             require_distinct(self.classes)
         if self.classes is not None and self.width is not None:
-            raise ValueError(
-                "has classes and a width; a head of classes has as many outputs as classes"
-            )
+            message = "has classes and a width; a head of classes has as many outputs as classes"
+            raise ValueError(message)
         return self
 
 

@@ -39,8 +39,7 @@ class ExportedStudent:
     network: MultiHead
     # of the pool that it was taught on, where that says how its files are written
     format: str | None = None
-    # what that pool's private columns leave the reader as, as plain rules: the student knows them
-    # so alone
+    # what that pool's private columns leave the reader as, as plain rules
     mask: Mapping[str, Any] = field(default_factory=dict)
 
 

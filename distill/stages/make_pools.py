@@ -39,9 +39,8 @@ def make_pool(step: MakePoolStep) -> bool:
     rows = [_write_shard(files, number, table) for number, table in enumerate(tables)]
     total = sum(rows)
     if not total:
-        raise JobError(
-            f"{where} = {step.made_by!r}: yielded no rows. Yield one Arrow table a shard."
-        )
+        message = f"{where} = {step.made_by!r}: yielded no rows. Yield one Arrow table a shard."
+        raise JobError(message)
     delete_stale(files, {_shard_key(number) for number in range(len(rows))})
     files.put(MADE_MARKER, seal({"made_by": step.made_by, "shards": len(rows), "rows": total}))
     log.info("pools.%s: made %d rows in %d shards under %s", step.name, total, len(rows), files.uri)

@@ -91,8 +91,7 @@ class EszslFit:
             )
         sample = statistic.sample
         sampled = np.bincount(sample.target, minlength=classes)
-        # a class beyond its share of the sample is drawn in part, and each row stands for more of
-        # it
+        # a class beyond its share of the sample is drawn in part, each row standing for more
         rows_for_one = rows / np.maximum(sampled, 1)
         known = self.attributes[self.seen]
         return Holdout(self.spec, known, sample, rows_for_one)

@@ -125,8 +125,7 @@ class Holdout:
         pairs.sort(key=lambda pair: (apart(pair), pair))
         numbers = self.sample.features.shape[1]
         width = max(numbers, classes)
-        # on one core, 64 splits take 0.6 s each at d = 1,024 and 40 classes, 2.3 s at d = 256 and
-        # 1,000
+        # on one core, 64 splits take 0.6 s each at d = 1,024 and 40 classes, 2.3 at 256 and 1,000
         affordable = PAIRS * _NARROW**2 // width**2
         most = min(PAIRS, affordable)
         count = max(GROUPS, most)

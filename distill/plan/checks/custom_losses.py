@@ -36,8 +36,7 @@ class _Trial:
     source: Outputs
     width: int  # numbers a row
     target: bool  # whether it learns a pool's target, and not labels
-    # whether its gradient is needed: a loss that only measures need not follow the student's
-    # numbers
+    # whether its gradient is needed: a loss that only measures need not follow its numbers
     teaches: bool
 
 
@@ -63,9 +62,8 @@ def _try(call: CustomLossCall, trial: _Trial) -> None:
     except DistillError as error:
         classes = trial.source.classes
         learned = "" if classes else ", to learn ones"
-        raise JobError(
-            f"{error}\nTwo rows of {trial.width} random numbers were tried{learned}."
-        ) from error
+        message = f"{error}\nTwo rows of {trial.width} random numbers were tried{learned}."
+        raise JobError(message) from error
 
 
 def _two_rows(trial: _Trial) -> tuple[Tensor, Tensor]:

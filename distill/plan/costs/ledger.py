@@ -42,8 +42,7 @@ class SpentBook:
     def __init__(self, root: Storage) -> None:
         self._folder = root.folder(_FOLDER)
         self._tokens: dict[str, str] = {}
-        self._runs: dict[str, Sequence[RunSpent]] = {}
-        """By key."""
+        self._runs: dict[str, Sequence[RunSpent]] = {}  # by key
 
     def runs(self) -> list[RunSpent]:
         """Return all runs as they are stored now. Raises StorageError."""

@@ -22,8 +22,7 @@ class NetworkTrial:
     plan: NetworkPlan
     batch_rows: int  # rows of a step
     optimizer: str
-    # some of the pool's, for a network that reads tokens: how long they are decides what a step
-    # takes
+    # some of the pool's, for a network that reads tokens: their length decides what a step takes
     texts: tuple[str, ...] = ()
 
 

@@ -86,9 +86,8 @@ class CsvShard(ShardFile):
         if self._dialect.header is not None:
             return pa.schema([(name, pa.string()) for name in self._dialect.header])
         if not self._content.strip():
-            raise PoolError(
-                f"{self._where}: has no header row. Its first row must name the columns."
-            )
+            message = f"{self._where}: has no header row. Its first row must name the columns."
+            raise PoolError(message)
         # whole lines, since half a header would pass for one
         lines = self._content[: self._content.rfind(b"\n", 0, _HEADER_BYTES) + 1]
         names = self._header(lines or self._content)

@@ -247,8 +247,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def _is_object(line: bytes) -> bool:
-    # an object cannot span lines that begin and end so: as many objects as lines are one a
-    # line
+    # no object spans lines that begin and end so: as many objects as lines are one a line
     stripped = line.strip(_BLANK)
     return stripped.startswith(b"{") and stripped.endswith(b"}")
 

@@ -48,8 +48,7 @@ class RowReader:
         self._closing = ExitStack()
         self._is_open = False
         self._parts: Iterator[RowBatch]
-        self._rest: RowBatch | None
-        """What of the last part was not taken yet."""
+        self._rest: RowBatch | None  # what of the last part was not taken yet
         self._forget()
         with self._closed_on_error(rows):
             shard = self._closing.enter_context(open_shard(files, key, format))

@@ -53,9 +53,8 @@ def pool_format(
     if len(first) > 1:
         examples = [f"{format} ({key})" for format, key in first.items()]
         found = ", ".join(examples)
-        raise PoolError(
-            f"{where}: files of several formats: {found}. Give each format a pool of its own."
-        )
+        message = f"{where}: files of several formats: {found}. Give each format a pool of its own."
+        raise PoolError(message)
     return next(format for format in first if format)
 
 

@@ -16,8 +16,7 @@ import pyarrow as pa
 
 from distill.core.errors import PoolError
 
-# Unpacked. It keeps a small hostile file from filling the memory; larger shards should be
-# several.
+# Unpacked: no small hostile file fills the memory; larger shards should be several.
 LARGEST_BYTES = 1 << 31
 _PART_BYTES = 1 << 24
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -99,9 +98,8 @@ def _as_utf8(content: bytes, where: str, encoding: str) -> bytes:
     try:
         text = content.decode(encoding)
     except UnicodeError as error:
-        raise PoolError(
-            f"{where}: is no text in {encoding}: {error}. Correct the pool's csv.encoding."
-        ) from None
+        message = f"{where}: is no text in {encoding}: {error}. Correct the pool's csv.encoding."
+        raise PoolError(message) from None
     bare = text.removeprefix("\ufeff")
     return bare.encode("utf-8", "surrogatepass")
 

@@ -54,8 +54,8 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         super().__init__()  # type: ignore[no-untyped-call]
         self.most = 0
         self._live = 0
+        # tensors that show a storage, by its address: views share one
         self._users: dict[int, int] = {}
-        """Tensors that show a storage, by its address: views share one."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {_address(each) for each in tree_leaves((args, kwargs)) if _is_tensor(each)}

@@ -52,8 +52,7 @@ def _outputs(method: Method, rows: Arrays) -> Array:
     return answers.astype(np.float64)
 
 
-# models that this process has loaded, by folder and head: a folder is named after what decides
-# the model
+# models that this process has loaded, by folder and head: the folder's name decides the model
 _loaded: dict[tuple[str, str], NetworkLabeler] = {}
 
 

@@ -109,8 +109,7 @@ class Form:
     use: str  # for people: the lines that load it and ask it
     files: Mapping[str, bytes]
     weights: Mapping[str, Weights]  # by file
-    # tensors of distill's that no file has, since they are `ones`, `zeros` or `eye`, and their
-    # shapes
+    # tensors of distill's that no file has, being `ones`, `zeros` or `eye`, and their shapes
     made: Mapping[str, tuple[str, list[int]]] = field(default_factory=dict)
 
     def body(self, kept: TextFiles) -> dict[str, Any]:

@@ -68,9 +68,8 @@ def onnx_file(where: str, record: ModelRecord, network: MultiHead, seen: Tensor)
     try:
         content = translate(record, network, rows[:2])
     except torch.onnx.OnnxExporterError as error:  # a network of the user's own may do anything
-        raise ExportError(
-            f"{where}: torch's exporter cannot translate it, so nothing was written: {error}"
-        ) from error
+        message = f"{where}: torch's exporter cannot translate it, so nothing was written: {error}"
+        raise ExportError(message) from error
     check_answers(where, content, network, rows)
     return content
 

@@ -127,9 +127,8 @@ def _find(step: CalibrateStep, engine: Engine) -> Calibration:
     rows = sum(answer["counted"] for answer in known)
     where = f"labels.{step.name}.calibrate_on"
     if not rows:
-        raise LabelerError(
-            f"{where}: pools.{pool.name} has no row with a usable target. Name another pool."
-        )
+        message = f"{where}: pools.{pool.name} has no row with a usable target. Name another pool."
+        raise LabelerError(message)
     nll = np.sum([answer["nll"] for answer in known], axis=0)
     try:
         temperature = best_temperature(nll)

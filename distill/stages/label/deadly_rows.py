@@ -51,8 +51,7 @@ class DeadlyRows:
         died_at = entry.get("at")
         if died_at is not None:
             self.deaths[died_at] = self.deaths.get(died_at, 0) + 1
-        self.rejected: list[str] = []
-        """In words, for the person at the terminal."""
+        self.rejected: list[str] = []  # in words, for the person at the terminal
         if self.deaths.get(_ELSEWHERE, 0) > _TRIES:
             journal.delete(fragment)
             raise LabelerError(

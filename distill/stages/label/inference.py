@@ -129,14 +129,13 @@ class InferenceLoop:
     ) -> None:
         self.contract = contract
         self._views = Views.of_contract(contract)
-        self._once = once
-        """Around what is done once a worker, and costs no other fragment anything."""
+        self._once = once  # around what is done once a worker, and costs no other fragment anything
+        # what becomes of a labeler that answers differently when it is asked twice
         self._repeat = repeat
-        """What becomes of a labeler that answers differently when it is asked twice."""
         self._notes: list[str] = []
+        # why there is no labeler, in the user's own lines. It is told with each fragment, so that
+        # the failure policy decides.
         self.build_error = ""
-        """Why there is no labeler, in the user's own lines. It is told with each fragment, so that
-        the failure policy decides."""
         self._prefetch_batches = _PREFETCH_BATCHES if threads else 0
         self._ages = count()
         self._preparing = PriorityLock()

@@ -72,12 +72,10 @@ class Labelling:
         self.pools = {each.pool.name: each for each in pools}
         self.engine = engine
         self._companions = companions or {}
+        # pool and code of fragments that could not be labelled here
         self.failed: set[tuple[str, int]] = set()
-        """Pool and code of fragments that could not be labelled here."""
-        self.computed: Counter[str] = Counter()
-        """Fragments labelled by this driver, by pool."""
-        self._written = 0
-        """Fragments that an earlier attempt wrote and this driver committed."""
+        self.computed: Counter[str] = Counter()  # fragments labelled by this driver, by pool
+        self._written = 0  # fragments that an earlier attempt wrote and this driver committed
         self._fewest = FEWEST_OF_A_PART if is_part else 1
         self._policy = FailurePolicy(allowed_rejects(step), sum(map(_rejected_before, pools)))
         self._made_on = {each for pool in pools for each in pool.before.entries.made_on}

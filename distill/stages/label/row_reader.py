@@ -38,8 +38,7 @@ from distill.storage.open import open_storage
 _CHUNK_BYTES = 8 << 20
 _TEXT_BYTES = 2_048  # what a text is taken for: its size is not known before it is read
 
-# `reader`: the file that this thread reads, where it stopped within it; two threads of one actor
-# read two
+# `reader`: the file that this thread reads, where it stopped within it; threads read apart
 _local = threading.local()
 
 

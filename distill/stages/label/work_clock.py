@@ -17,11 +17,9 @@ class WorkClock:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seconds: dict[int, float] = {}
-        """Of each fragment in work."""
+        self._seconds: dict[int, float] = {}  # of each fragment in work
         self._moved = 0.0
-        self._carried = 0.0
-        """Seconds since their commit of fragments that are over: the next one's."""
+        self._carried = 0.0  # seconds since their commit of fragments that are over: the next one's
         self._counted = requests()
         self._startup_seconds = 0.0
         self._numbers = 0

@@ -22,8 +22,7 @@ _FILES = files("distill.stages.report")
 STYLE = _FILES.joinpath("style.css")  # how all pages look
 # raised when the page changes, so that older ones are rendered anew
 FORM = 2
-# of a method, which its name says already: a page from before there were these fields is found
-# again
+# of a method, which its name says already: a page from before these fields is found again
 _NOT_SHOWN = ("student", "head")
 
 

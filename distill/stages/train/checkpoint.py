@@ -62,8 +62,7 @@ def save_checkpoint(
     digest = hashlib.sha256(content).hexdigest()
     # padded, so that a listing is in the order of steps
     key = f"step_{position.step:09d}"
-    # named by its digest: a run that takes the same step again overwrites no tensors that a stored
-    # JSON names
+    # named by its digest: the same step, taken again, overwrites no tensors that a JSON names
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
     body = {
         "step": position.step,

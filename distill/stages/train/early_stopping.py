@@ -127,8 +127,7 @@ def judge_epoch(
 ) -> dict[str, Any]:
     """Return what the history says of an epoch: its measure, and whether none before is better."""
     before = [each["held_out"] for each in history if each.get("better")]
-    # against the last better epoch and not the last one: many steps of less than `least` are
-    # progress
+    # against the last better epoch, not the last: many steps of less than `least` are progress
     is_better = not before or measure < before[-1] - stop.least
     return {"held_out": measure, "better": is_better}
 

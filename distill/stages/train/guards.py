@@ -51,9 +51,8 @@ def require_numbers(
         if not overflowed:
             return
     where = f" Gradients overflowed in {clipped(overflowed)}." if overflowed else ""
-    raise UnlearnableError(
-        f"{when} {trouble}. Lower training.learning_rate, or look at the labels.{where}"
-    )
+    message = f"{when} {trouble}. Lower training.learning_rate, or look at the labels.{where}"
+    raise UnlearnableError(message)
 
 
 def _row_weight_remedy(term: TermPlan) -> str:

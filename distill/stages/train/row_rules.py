@@ -75,8 +75,8 @@ class AdamWRows:
         self.rate = rate
         self.decay = decay
         self._blocks: dict[int, tuple[Numbers, Numbers]] = {}
+        # nodes and weights of one of the first steps
         self._first: tuple[int, list[float], list[float]] = (-1, [], [])
-        """Nodes and weights of one of the first steps."""
         self._kept = _Logarithms(self._kept_share)
 
     def read(self, step: int, last: Tensor, settled: Tensor, moments: Moments) -> Tensor:

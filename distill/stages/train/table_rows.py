@@ -59,22 +59,21 @@ class TableRows:
 
     def __init__(self, weights: Tensor, rule: RowRule) -> None:
         self.rule = rule
-        self.step = 0
-        """Steps taken."""
+        self.step = 0  # steps taken
         # a row beside its moments: what a step reads and writes of it is then in one page of memory
         parts = weights.new_zeros(len(weights), 1 + len(rule.names), weights.shape[1])
         self.settled, *moments = parts.unbind(1)
         self.settled.copy_(weights)
         self.moments = dict(zip(rule.names, moments, strict=True))
         device = weights.device
+        # steps taken when each row was settled
         self.last = torch.zeros(len(weights), dtype=torch.int32, device=device)
-        """Steps taken when each row was settled."""
+        # of the rows that were taken last, (U, H); it has their gradient
         self.weight = torch.empty(0, device=device)
-        """Of the rows that were taken last, (U, H); it has their gradient."""
         self._rows = torch.empty(0, dtype=torch.int64, device=device)
         self._row_moments: list[Tensor] = []
+        # where each place that was taken stands among the rows; others are never asked for
         self._numbers = torch.zeros_like(self.last)
-        """Where each place that was taken stands among the rows; others are never asked for."""
         self._checked = 0
 
     def take(self, places: Sequence[Tensor], context: WorkerContext) -> None:
