@@ -36,7 +36,7 @@ chaos: $(VENV)/.dev  ## RUNS labelling runs under faults that SEED draws; goes o
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --results $(RESULTS)
 
 check: $(VENV)/.dev  ## the gates: style, sizes, types, layers, wheel; and that all tests can be collected
-	$(MAKE) --jobs=2 --output-sync=target types style
+	$(MAKE) --jobs=2 types style
 
 .PHONY: types style
 types:
