@@ -1,6 +1,9 @@
 """Which work is short (`Engine.for_short_work`): some seconds of one core, by its sizes alone, and
 none of the user's code in it.
 
+Students are none of it: on Ray they are taught by Ray Train, by as many workers as the job says,
+whatever their size, so that what a small pool shows holds for a large one.
+
 A use is a number multiplied by a weight for one row. Of a network they are told from above, as if
 each weight saw each number of a row, which those of a convolution nearly do.
 """
@@ -27,7 +30,7 @@ _TIMED_ROWS = 5_000  # that each method is asked about for its pace
 
 
 def trainings_are_short(plans: Sequence[TrainingPlan]) -> bool:
-    """Whether all of them together are, and nobody asked for workers or GPUs."""
+    """Whether all of them together are, of fits for which nobody asked for workers or GPUs."""
     uses = sum(map(_uses, plans))
     steps = sum(_steps(plan) for plan in plans)
     return uses <= _MOST_USES and steps <= _MOST_STEPS and all(map(_may_be_here, plans))
@@ -83,7 +86,7 @@ def _may_be_here(plan: TrainingPlan) -> bool:
     terms = [*plan.terms, *([plan.held_out.term] if plan.held_out else [])]
     own = plan.plan.code or any(term.own for term in terms)
     chosen = plan.training.workers is not None or plan.training.gpus not in ("auto", 0)
-    return not own and not chosen
+    return plan.is_of_fit and not own and not chosen
 
 
 def _is_ours(recipe: Recipe) -> bool:

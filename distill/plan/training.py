@@ -109,6 +109,11 @@ class TrainingPlan:
     # whose rows the sources have: of corrections the pool that they correct
     base_pools: tuple[str, ...] = ()
 
+    @property
+    def is_of_fit(self) -> bool:
+        """Whether a labeler is fitted, and no student taught."""
+        return self.key.startswith("fit.")
+
     def order(self, source: int) -> Sampler:
         """In which order the rows of one source are seen."""
         rows, lanes = self.sources[source], self.training.lanes

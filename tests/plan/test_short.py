@@ -36,10 +36,6 @@ JOB = """
     [evaluate]
     on = "test"
 """
-OWN_LOSS = """
-def plain(answer, labels):
-    return ((answer - labels) ** 2).sum(1)
-"""
 
 
 @pytest.fixture
@@ -47,7 +43,6 @@ def folder(tmp_path):
     write_pool(tmp_path / "rows", [70])
     write_pool(tmp_path / "test", [40])
     (tmp_path / "labeler.py").write_text(DOUBLING, "utf-8")
-    (tmp_path / "loss.py").write_text(OWN_LOSS, "utf-8")
     return tmp_path
 
 
@@ -65,25 +60,30 @@ def test_what_takes_a_second_asks_for_workers(folder):
     with without_ray():
         (fitted,) = fit_labelers(job)
         list(label_pools(job, engine="local"))
-        (student,) = train_students(job)
+        train_students(job, engine="local")
         evaluation = evaluate_students(job)
-    assert fitted.record.details["workers"] == student.record.details["workers"] == 1
+    assert fitted.record.details["workers"] == 1
     assert [method.name for method in evaluation.methods] == ["teacher", "small"]
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("epochs = 2 }\n    [[", "epochs = 2, workers = 1 }\n    [["),
-        ("epochs = 2 }\n    [[", "epochs = 2, gpus = 1 }\n    [["),
-        ("epochs = 2 }\n    [[", "epochs = 7000 }\n    [["),
-        ('{ kind = "linear" }', '{ kind = "mlp", hidden = [9000, 9000] }'),
-        ('loss = { kind = "kl" }', 'loss = { kind = "custom", file = "loss.py", name = "plain" }'),
+        ("epochs = 2 }\n    [l", "epochs = 2, workers = 1 }\n    [l"),
+        ("epochs = 2 }\n    [l", "epochs = 2, gpus = 1 }\n    [l"),
+        ("epochs = 2 }\n    [l", "epochs = 9000 }\n    [l"),
+        ("hidden = [8]", "hidden = [9000, 9000]"),
     ],
 )
-def test_what_is_large_or_chosen_or_the_users_is_trained_in_the_driver(labelled, old, new):
+def test_a_fit_that_is_large_or_chosen_is_trained_in_the_driver(folder, old, new):
     assert old in JOB
-    job = tiny_job(labelled, JOB.replace(old, new))
+    job = tiny_job(folder, JOB.replace(old, new))
+    with without_ray(), pytest.raises(AssertionError, match="asked for a Ray"):
+        fit_labelers(job)
+
+
+def test_a_student_is_taught_in_the_driver(labelled):
+    job = tiny_job(labelled, JOB)
     prepare_inputs(job, engine="local")
     with without_ray(), pytest.raises(AssertionError, match="asked for a Ray"):
         train_students(job)
