@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distill.core.dp.tails import log_normal_tail
+from scipy import stats
 
 from distill.core.dp.noisy_votes import NoisyVote, laplace_by_upset, log_upset_laplace
 from distill.core.dp.renyi import ORDERS
@@ -88,7 +88,7 @@ def confident_costs(published, name):
     (threshold, sigma_1, sigma_2), *_ = CONFIDENT[name]
     vote = NoisyVote("confident_gnmax", sigma_2, threshold, sigma_1)
     votes, counts = np.unique(published[name], axis=0, return_counts=True)
-    answered = np.exp(log_normal_tail((threshold - votes.max(axis=1)) / sigma_1))
+    answered = stats.norm.sf((threshold - votes.max(axis=1)) / sigma_1)
     curves = vote.asking_by_votes(votes) + answered[:, None] * vote.answering_by_votes(votes)
     return counts @ answered, counts @ curves
 
