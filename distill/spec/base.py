@@ -33,6 +33,8 @@ Gpus = Literal["auto"] | Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 # names become folders and keys of modules
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+# a pool by its name, or a selection as `select.NAME`
+PoolName = Annotated[str, Field(pattern=r"^(select\.)?[A-Za-z][A-Za-z0-9_-]*$")]
 # how many of something. No machine has more of what a job counts.
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 BatchRows = Annotated[int, Field(ge=1, le=2**24)]  # rows that are in memory together

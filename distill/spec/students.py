@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.spec.base import Name, Positive, Seed, Table, require_distinct, require_once
+from distill.spec.base import (
+    Name,
+    PoolName,
+    Positive,
+    Seed,
+    Table,
+    require_distinct,
+    require_once,
+)
 from distill.spec.losses import Loss
 from distill.spec.models import EarlyStop, LabelFeatures, Learns, Training
 from distill.spec.networks import Network
@@ -129,11 +137,11 @@ class Student(Table):
     on: tuple[str, ...] = ()
     """Pools whose rows it sees with label sets. Default: all that its label sets share, except
     those it is judged or stopped on."""
-    batch_share: dict[Name, Annotated[float, Field(gt=0, le=1)]] = {}
+    batch_share: dict[PoolName, Annotated[float, Field(gt=0, le=1)]] = {}
     """By pool of a target term: a step sees this share of `batch_rows` of its rows, and not as many
     as of the others. Each term's mean is over the rows it sees, so λ weighs the terms and this does
     not: it says what a step spends on which rows, and how often they come round."""
-    rows: dict[Name, Positive] = {}
+    rows: dict[PoolName, Positive] = {}
     """By pool: it learns from so many of its rows alone, drawn by the student's seed. Fewer are a
     part of more, so that `"rows.labelled" = [50, 100, 200]` in a `[sweep]` is a learning curve of
     one labelling. Of pools that are seen together all are named, or none. Default: all rows."""

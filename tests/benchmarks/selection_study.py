@@ -85,16 +85,23 @@ rows = {half}
 """
 _STUDENT = """
 [students.{method}_{rows}]
-on = {on}
 model = {model}
 training = {training}
+"""
+_TERM = """
 [[students.{method}_{rows}.terms]]
-learns = "pools.{first}"
+learns = "pools.{chosen}"
 loss = {{ kind = "cross_entropy" }}
+weight = {weight}
+"""
+_HALVES = """
+[students.mixed_{rows}.batch_share]
+"select.half_{rows}" = 0.5
+"select.uncertain_{rows}" = 0.5
 """
 _MODEL = '{ kind = "mlp", hidden = [128] }'
 _TRAINING = (
-    "{{ epochs = {epochs}, batch_rows = 40, learning_rate = 1e-3, weight_decay = 1e-2,"
+    "{{ epochs = {epochs}, batch_rows = 40, lanes = 4, learning_rate = 1e-3, weight_decay = 1e-2,"
     ' schedule = "cosine", checkpoint_epochs = {epochs} }}'
 )
 
@@ -145,8 +152,13 @@ def _job_text(work: Path, seed: int, sizes: Sequence[int], epochs: int) -> str:
             "typical": [f"select.typical_{rows}"],
             "mixed": [f"select.half_{rows}", f"select.uncertain_{rows}"],
         }
-        for method, on in learned.items():
-            text += _STUDENT.format(method=method, on=on, first=on[0], **trained)
+        for method, selections in learned.items():
+            text += _STUDENT.format(method=method, **trained)
+            for chosen in selections:
+                weight = 1 / len(selections)
+                text += _TERM.format(method=method, chosen=chosen, weight=weight, **trained)
+        # a step sees as many rows of both together as other students see
+        text += _HALVES.format(**trained)
     return text
 
 

@@ -5,11 +5,11 @@ The nearest of k centres c to a row x is the largest x·c − ½‖c‖²: one p
 (x, 1) with (c, −½‖c‖²), in blocks of rows. Rows and centres are taken from a `shift` first, where
 rows lie far from the origin: squares of large numbers would lose what tells rows apart.
 
-Per row and thread, at d = 256 and k = 100 (CPU time, AMD EPYC, numpy 2.4 with OpenBLAS): the product
-takes 570 ns, the largest 27. Taking ½‖c‖² from scores in a step of its own made a pass 3% (at 1,024
-centres) to 10% (at 100 of 64 numbers) slower than the copy of (x, 1) does. `numpy.argmax` takes a
-fifth of `torch.argmax`'s time, numpy's product is as fast as torch's or faster. But numpy has no
-fast sum by groups: `reduceat` takes 600 ns a row, torch's `embedding_bag` 16.
+Per row and thread, at d = 256 and k = 100 (AMD EPYC, numpy 2.4 with OpenBLAS): the product takes 515
+to 550 ns, the copy of (x, 1) 50, the largest 30 to 55, sums of a block that is in cache 50 to 100, of
+rows that are read again 105 to 160. The copy is no loss: the product reads a block from cache, and
+without it took 640 (adding −½‖c‖² in a step of its own 660). torch's product took 680, its `argmax`
+110 to 140, rows added one by one by its `index_add_` 123.
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ import numpy as np
 
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import Array, Int64
-from distill.labelers.structure.device import nearest_on_device
+from distill.labelers.structure.device import nearest_on_device, sums_on_device
+from distill.labelers.structure.group_sums import GroupSums
 from distill.labelers.structure.rows import squared_lengths
 
 _SCORES = 1 << 20
-_BLOCK_ROWS = 2_048
-"""Of a block at the most, and its scores: 4 MiB. Smaller ones pack the centres more often."""
-_BAG_ROWS = 128
-"""Rows that are summed in float32, before their sum is added in float64."""
+"""Of a block at the most: 4 MiB."""
+_BLOCK_ROWS = (1_024, 2_048)
+"""Of a block at the least and at the most: smaller ones pack the centres more often."""
+_IN_CACHE = 360_000
+"""Numbers of a block's rows and scores, between these, that a core's own cache holds about."""
+_ROWS_A_CENTRE = 4
+"""Rows of a block, in the mean, from which on it is worth to sum a block by itself: its sums are
+added to the chunk's, as many numbers as centres have."""
 _FAR = 16.0
 """How many times the variance of all columns the square of the mean's length may be."""
 
@@ -52,6 +57,13 @@ class Centres:
         across: Matrix = np.concatenate([self.offsets.T, half[None]])
         return across
 
+    @property
+    def _block_rows(self) -> int:
+        count, width = self.offsets.shape
+        least, most = _BLOCK_ROWS
+        rows = max(least, min(most, _IN_CACHE // (count + width)))
+        return max(64, min(rows, _SCORES // count))
+
     def shifted(self, values: Matrix) -> Matrix:
         """Return rows (B, d), less the shift."""
         if not self.shift.any():
@@ -66,6 +78,20 @@ class Centres:
         for block, scores in self._scores(shifted):
             np.argmax(scores, axis=1, out=nearest[block])
         return nearest
+
+    def sums(self, shifted: Matrix) -> tuple[Double, Int64]:
+        """Return the sum of the rows that are nearest to each centre, (k, d), and their number,
+        (k,): what follows from `nearest`, but where centres are few, rows of a block are summed
+        while they are in cache."""
+        if self.device != "cpu":
+            return sums_on_device(shifted, self.offsets, self.device)
+        sums = GroupSums(*self.offsets.shape)
+        if len(self.offsets) * _ROWS_A_CENTRE > self._block_rows:
+            sums.add(shifted, self.nearest(shifted))
+            return sums.values, sums.counts
+        for block, scores in self._scores(shifted):
+            sums.add(shifted[block], scores.argmax(axis=1))
+        return sums.values, sums.counts
 
     def nearest_two(self, shifted: Matrix) -> tuple[Int64, Int64, Matrix]:
         """Return the nearest centre of each row, the next one, and the squared distance to the
@@ -83,16 +109,20 @@ class Centres:
 
     def nearest_and_squares(self, shifted: Matrix) -> tuple[Int64, Matrix]:
         """Return the nearest centre of each row, and the squared distance to it, (B,)."""
+        nearest, score = self._best(shifted)
+        return nearest, _squares(shifted, score)
+
+    def _best(self, shifted: Matrix) -> tuple[Int64, Matrix]:
+        """Return the nearest centre of each row, and its score x·c − ½‖c‖², (B,)."""
         if self.device != "cpu":
-            found, score = nearest_on_device(shifted, self.offsets, self.device)
-            return found, _squares(shifted, score)
+            return nearest_on_device(shifted, self.offsets, self.device)
         nearest = np.empty(len(shifted), np.int64)
         best = np.empty(len(shifted), np.float32)
         for block, scores in self._scores(shifted):
             np.argmax(scores, axis=1, out=nearest[block])
             chosen = nearest[block][:, None]
             best[block] = np.take_along_axis(scores, chosen, axis=1)[:, 0]
-        return nearest, _squares(shifted, best)
+        return nearest, best
 
     def squares(self, shifted: Matrix) -> Matrix:
         """Return the squared distances of rows to all centres, (B, k)."""
@@ -105,7 +135,7 @@ class Centres:
     def _scores(self, shifted: Matrix) -> Iterator[tuple[slice, Matrix]]:
         """Yield blocks of rows, and x·c − ½‖c‖² of each (b, k), which the next block overwrites."""
         count, width = self.offsets.shape
-        step = min(len(shifted), max(64, min(_BLOCK_ROWS, _SCORES // count)))
+        step = min(len(shifted), self._block_rows)
         # not `empty`: OpenBLAS may touch what lies there, and a stale NaN is then warned of
         scores = np.zeros((step, count), np.float32)
         rows_and_one = np.ones((step, width + 1), np.float32)
@@ -135,32 +165,7 @@ def exact_squares(shifted: Array, offsets: Array) -> Double:
     return squares
 
 
-def group_sums(values: Matrix, group: Int64, groups: int) -> Double:
-    """Sum the rows of each group: (groups, d)."""
-    import torch
-
-    sums = torch.zeros(groups, values.shape[1], dtype=torch.float64)
-    if not len(values):
-        return np.asarray(sums)
-    order = _by_group(group, groups)
-    ordered = group[order]
-    number = np.arange(len(order))
-    is_start = np.diff(ordered, prepend=-1) != 0
-    starts = np.flatnonzero(is_start | (number % _BAG_ROWS == 0))
-    rows = torch.from_numpy(np.ascontiguousarray(values))
-    bags = torch.nn.functional.embedding_bag(
-        torch.from_numpy(order), rows, torch.from_numpy(starts), mode="sum"
-    )
-    sums.index_add_(0, torch.from_numpy(ordered[starts]), bags.double())
-    return np.asarray(sums)
-
-
-def _by_group(group: Int64, groups: int) -> Int64:
-    # numbers of 16 bits are sorted by their digits, at a twentieth of the time
-    small = group.astype(np.uint16) if groups <= 1 << 16 else group
-    return np.argsort(small, kind="stable")
-
-
-def _squares(shifted: Matrix, scores: Array) -> Matrix:
+def _squares(shifted: Matrix, scores: Matrix) -> Matrix:
+    """Return the squared distances that scores x·c − ½‖c‖² of rows mean, both (B,)."""
     squares: Matrix = squared_lengths(shifted) - 2 * scores
     return np.maximum(squares, 0, out=squares)

@@ -10,7 +10,7 @@ import numpy as np
 
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import FittedStructure, Int64
-from distill.labelers.structure.kmeans_rows import unit_length
+from distill.labelers.structure.rows import unit_length
 
 SHOWN_GROUPS = 12
 

@@ -25,9 +25,7 @@ from distill.labelers.structure.kmeans_rows import (
     SILHOUETTE_ROWS,
     Nearest,
     RowChoice,
-    centres_of,
     nearest_of,
-    unit_length,
 )
 from distill.labelers.structure.measures import (
     DAVIES_BOULDIN_CLUSTERS,
@@ -35,7 +33,7 @@ from distill.labelers.structure.measures import (
     silhouette,
 )
 from distill.labelers.structure.parts import Total
-from distill.labelers.structure.rows import Sample, sample_of, uniform
+from distill.labelers.structure.rows import Sample, sample_of, uniform, unit_length
 
 _SAMPLE_ROWS = 2_000
 _SAMPLE_NUMBERS = 8 << 20
@@ -104,7 +102,7 @@ def _separation(state: State, counts: Int64, distances: Double) -> dict[str, Any
 
 def _silhouette(state: State, sample: Sample) -> dict[str, Any]:
     """The silhouette of the sample's rows among themselves."""
-    nearest = centres_of(state).nearest(sample.values)
+    nearest = nearest_of(state.arrays).nearest(sample.values)
     mean = silhouette(sample.values, nearest)
     return {"silhouette": mean, "silhouette_rows": len(sample)}
 

@@ -3,12 +3,6 @@ the coarse centre that it is nearest to.
 
 Of k = 100,000 clusters that is 632 products a row in place of 100,000. The fine centre that is found
 is not always the nearest of all: a row at the border of a coarse cluster sees only its own side.
-
-    split    a sample of each coarse cluster's rows, twice as many as it shall have fine clusters;
-             fine centres are chosen among them by k-means++, each coarse cluster by itself
-
-Fine clusters are shared out by the coarse clusters' rows. Memory of a statistic of `split`: two rows
-a cluster, 8·k·d bytes; a pass of `means` after it takes 8·k·d of sums as ever.
 """
 
 from __future__ import annotations
@@ -19,9 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
-from distill.labelers.base import Matrix
+from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import Int64
 from distill.labelers.structure.centres import Centres
+from distill.labelers.structure.group_sums import GroupSums
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,12 @@ class TwoLevels:
             within, squares[rows] = centres.nearest_and_squares(shifted[rows])
             nearest[rows] = members[within]
         return nearest, squares
+
+    def sums(self, shifted: Matrix) -> tuple[Double, Int64]:
+        """Return the sum of the rows of each fine centre, (k, d), and their number, (k,)."""
+        sums = GroupSums(*self.offsets.shape)
+        sums.add(shifted, self.nearest(shifted))
+        return sums.values, sums.counts
 
     def cell(self, shifted: Matrix) -> Int64:
         """Return the coarse centre of each row, (B,); never one without fine centres."""

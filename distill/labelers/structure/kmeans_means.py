@@ -18,19 +18,17 @@ import numpy as np
 
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import Array, Int64, State, Statistic
-from distill.labelers.structure.centres import Centres, exact_squares, group_sums
-from distill.labelers.structure.device import sums_on_device
+from distill.labelers.structure.centres import exact_squares
 from distill.labelers.structure.kmeans_levels import TwoLevels
 from distill.labelers.structure.kmeans_rows import (
     PASS_ROWS,
     Nearest,
     RowChoice,
-    centres_of,
-    unit_length,
+    nearest_of,
 )
 from distill.labelers.structure.kmeans_start import require_distinct_rows
 from distill.labelers.structure.parts import Total
-from distill.labelers.structure.rows import Sample, sample_of, squared_lengths
+from distill.labelers.structure.rows import Sample, sample_of, squared_lengths, unit_length
 
 _FURTHEST = 1_024
 _FURTHEST_NUMBERS = 4 << 20
@@ -58,7 +56,7 @@ class Means:
         rows = self.choice.share(values, row, self.fraction, draw)
         centres = self.choice.centres(state)
         shifted = centres.shifted(rows.values)
-        sums, counts = self._sums(centres, shifted)
+        sums, counts = centres.sums(shifted)
         gathered = {"sums": Total(sums), "counts": Total(counts)}
         if self.fraction < 1:
             square = squared_lengths(shifted).sum(dtype=np.float64)
@@ -66,14 +64,6 @@ class Means:
         if state.plain.get("vacant"):
             return {**gathered, "furthest": _furthest(centres, shifted, rows.row)}
         return gathered
-
-    def _sums(self, centres: Nearest, shifted: Matrix) -> tuple[Double, Int64]:
-        """Return the sum of the rows of each centre, (k, d), and their number, (k,)."""
-        if isinstance(centres, Centres) and centres.device != "cpu":
-            return sums_on_device(shifted, centres.offsets, centres.device)
-        nearest = centres.nearest(shifted)
-        k = len(centres.offsets)
-        return group_sums(shifted, nearest, k), np.bincount(nearest, minlength=k)
 
     def update(self, state: State, statistic: Statistic) -> State:
         counts = statistic["counts"].values
@@ -122,7 +112,7 @@ class Means:
     ) -> dict[str, Array]:
         """Return the centres, those without rows moved to far ones; with two levels also whose they
         are. Raises PoolError where all rows lie on centres."""
-        centres = centres_of(state)
+        centres = nearest_of(state.arrays)
         rows = np.unique(furthest.values, axis=0)
         nearest, _ = centres.nearest_and_squares(rows)
         squares = exact_squares(rows, centres.offsets[nearest])

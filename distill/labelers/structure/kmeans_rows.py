@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
-from distill.labelers.base import Matrix
-from distill.labelers.structure.base import Array, Arrays, Int64, State
+from distill.labelers.base import Double, Matrix
+from distill.labelers.structure.base import Arrays, Int64, State
 from distill.labelers.structure.centres import Centres
 from distill.labelers.structure.device import columns_on_device
 from distill.labelers.structure.kmeans_levels import TwoLevels
 from distill.labelers.structure.parts import Columns, columns_of
-from distill.labelers.structure.rows import uniform
+from distill.labelers.structure.rows import uniform, unit_length
 
 # numbers of draws: those of the start, then one a round or a pass
 START_ROWS = 1
@@ -44,6 +41,9 @@ class Nearest(Protocol):
     def nearest_and_squares(self, shifted: Matrix) -> tuple[Int64, Matrix]:
         """See `Centres.nearest_and_squares`."""
 
+    def sums(self, shifted: Matrix) -> tuple[Double, Int64]:
+        """See `Centres.sums`."""
+
 
 class Rows(NamedTuple):
     """Rows that a pass counts."""
@@ -64,10 +64,9 @@ class RowChoice(NamedTuple):
     def centres(self, state: State) -> Nearest:
         """Return the centres of a state, on the device. Those of two levels are compared on a CPU,
         cell by cell."""
-        centres = centres_of(state)
-        if isinstance(centres, Centres):
-            return replace(centres, device=self.device)
-        return centres
+        if self.device != "cpu" and "coarse" not in state.arrays:
+            return Centres(state.arrays["offsets"], state.arrays["shift"], self.device)
+        return nearest_of(state.arrays)
 
     def columns(self, rows: Rows) -> Columns:
         """Return what rows say of their columns."""
@@ -89,22 +88,8 @@ class RowChoice(NamedTuple):
         return self.all(values[is_chosen], row[is_chosen])
 
 
-def unit_length(values: Array) -> Array:
-    """Return rows of length 1; a row of zeros stays as it is."""
-    # in float64, since squares of large numbers have no float32
-    lengths = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
-    lengths[lengths == 0] = 1
-    scaled: Array = values / lengths[:, None].astype(values.dtype)
-    return scaled
-
-
-def centres_of(state: State) -> Nearest:
-    """Return the centres of a state or of what was fitted."""
-    return nearest_of(state.arrays)
-
-
 def nearest_of(arrays: Arrays) -> Nearest:
-    """Return the centres among some arrays."""
+    """Return the centres of a state, or of what was fitted."""
     fine = Centres(arrays["offsets"], arrays["shift"])
     if "coarse" not in arrays:
         return fine

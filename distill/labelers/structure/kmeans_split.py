@@ -1,4 +1,11 @@
-"""The pass of `kmeans` that begins clusters within clusters (`kmeans_levels`)."""
+"""Where clusters within clusters begin (`kmeans_levels`).
+
+    cells    how many rows each coarse cluster has; fine clusters are shared out by them
+    split    a sample of each coarse cluster's rows, twice as many as it shall have fine clusters;
+             fine centres are chosen among them by k-means++, each coarse cluster by itself
+
+Memory of a statistic of `split`: two rows a cluster, 8·k·d bytes.
+"""
 
 from __future__ import annotations
 

@@ -26,12 +26,8 @@ import numpy as np
 from distill.core.errors import PoolError
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import Int64, State, Statistic
-from distill.labelers.structure.centres import (
-    Centres,
-    exact_squares,
-    group_sums,
-    shift_of,
-)
+from distill.labelers.structure.centres import Centres, exact_squares, shift_of
+from distill.labelers.structure.group_sums import group_sums
 from distill.labelers.structure.kmeans_rows import (
     FIRST_ROWS,
     START_ROUNDS,

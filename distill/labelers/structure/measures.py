@@ -6,6 +6,7 @@ import numpy as np
 
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import Int64
+from distill.labelers.structure.rows import squared_distances
 
 _BLOCK = 1_024
 DAVIES_BOULDIN_CLUSTERS = 20_000
@@ -18,7 +19,7 @@ def davies_bouldin(centres: Matrix, spread: Double) -> float:
     worst = np.zeros(len(centres))
     for start in range(0, len(centres), _BLOCK):
         block = slice(start, start + _BLOCK)
-        apart = np.sqrt(_squares(centres[block], centres))
+        apart = np.sqrt(squared_distances(centres[block], centres))
         rows = np.arange(len(apart))
         apart[rows, start + rows] = np.inf
         both = spread[block, None] + spread
@@ -39,7 +40,7 @@ def silhouette(values: Matrix, cluster: Int64) -> float | None:
     one_hot = np.zeros((len(values), len(clusters)))
     one_hot[rows, number] = 1
     sizes = one_hot.sum(axis=0)
-    apart = np.sqrt(_squares(values, values))
+    apart = np.sqrt(squared_distances(values, values))
     apart[rows, rows] = 0
     sums = apart @ one_hot
     own = sums[rows, number] / np.maximum(sizes[number] - 1, 1)
@@ -49,12 +50,3 @@ def silhouette(values: Matrix, cluster: Int64) -> float | None:
     worth = (nearest - own) / np.maximum(np.maximum(own, nearest), np.finfo(np.float64).tiny)
     worth[sizes[number] == 1] = 0
     return float(worth.mean())
-
-
-def _squares(first: Matrix, second: Matrix) -> Double:
-    """Squared distances of all pairs, in float64."""
-    products = first.astype(np.float64) @ second.astype(np.float64).T
-    lengths = np.einsum("ij,ij->i", first, first, dtype=np.float64)
-    others = np.einsum("ij,ij->i", second, second, dtype=np.float64)
-    squares: Double = lengths[:, None] + others - 2 * products
-    return np.maximum(squares, 0, out=squares)

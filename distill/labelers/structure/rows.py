@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labelers.base import Double, Matrix
-from distill.labelers.structure.base import Int64
+from distill.labelers.structure.base import Array, Int64
 from distill.pools.hashing import GOLDEN, mixed
 
 SEEDS = 0xD1B54A32D192ED03
@@ -103,3 +103,24 @@ def squared_lengths(values: Matrix) -> Matrix:
     """Return Σ x² of each row, (B,)."""
     lengths: npt.NDArray[np.float32] = np.einsum("ij,ij->i", values, values)
     return lengths
+
+
+def unit_length(values: Array) -> Array:
+    """Return rows of length 1; a row of zeros stays as it is."""
+    # in float64, since squares of large numbers have no float32
+    lengths = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
+    lengths[lengths == 0] = 1
+    scaled: Array = values / lengths[:, None].astype(values.dtype)
+    return scaled
+
+
+def squared_distances(one: Matrix, other: Matrix) -> Double:
+    """Return the squared Euclidean distances (a, b) of rows (a, d) and (b, d), in float64."""
+    left = one.astype(np.float64)
+    right = other.astype(np.float64)
+    left_lengths = np.einsum("ij,ij->i", left, left)
+    right_lengths = np.einsum("ij,ij->i", right, right)
+    found: Double = left_lengths[:, None] - 2.0 * (left @ right.T)
+    found += right_lengths
+    # of equal rows rounding may leave less than nothing
+    return np.maximum(found, 0.0, out=found)

@@ -35,7 +35,7 @@ from distill.labelers.structure.base import (
     Statistic,
     first_state,
 )
-from distill.labelers.structure.centres import Centres, exact_squares, group_sums, shift_of
+from distill.labelers.structure.centres import Centres, exact_squares, shift_of
 from distill.labelers.structure.eigen import orthonormal, principal_through
 from distill.labelers.structure.grid import (
     Grid,
@@ -44,6 +44,7 @@ from distill.labelers.structure.grid import (
     positions,
     squared_distances,
 )
+from distill.labelers.structure.group_sums import group_sums
 from distill.labelers.structure.groups import Groups
 from distill.labelers.structure.kind import StructureKind
 from distill.labelers.structure.looks import column_details, require_differing, require_squares
@@ -155,14 +156,27 @@ class SomFit(PhasedFit):
         shape = {"rows": model.rows, "columns": model.columns, "grid": model.grid}
         return FittedSom(arrays, {"kind": "som", **shape, "details": details})
 
-    def errors_of(self, shifted: Matrix, nearest: Int64, second: Int64, squares: Matrix) -> Total:
-        """Return the rows, the sum of their distances to their units, and how many have two nearest
-        units that are no neighbours."""
+    def gathered(self, state: State, values: Matrix, *, with_sums: bool) -> Statistic:
+        """Return the rows of each unit, `errors` (the rows, the sum of their distances to their
+        units, and how many have two nearest units that are no neighbours), and `sums` by unit."""
+        units = Centres(state.arrays["offsets"], state.arrays["shift"])
+        shifted = units.shifted(values)
+        nearest, second, squares = units.nearest_two(shifted)
+        count = len(units.offsets)
+        found = {
+            "hits": Total(np.bincount(nearest, minlength=count)),
+            "errors": self._errors(nearest, second, squares),
+        }
+        if with_sums:
+            found["sums"] = Total(group_sums(shifted, nearest, count))
+        return found
+
+    def _errors(self, nearest: Int64, second: Int64, squares: Matrix) -> Total:
         # of these pairs alone: a table of all pairs would be each worker's
         between = exact_squares(self.position[nearest], self.position[second])
         apart = np.count_nonzero(~are_adjacent(between, self.model.grid))
         distances = np.sqrt(squares).sum(dtype=np.float64)
-        return Total(np.array([len(shifted), distances, apart]))
+        return Total(np.array([len(nearest), distances, apart]))
 
     def _u_matrix(self, offsets: Matrix) -> Double:
         """Return the mean distance of each unit to its neighbours, (u,) (Ultsch & Siemon 1990)."""
@@ -223,15 +237,7 @@ class _Map:
     fit: SomFit
 
     def partial(self, state: State, values: Matrix, row: Int64) -> Statistic:  # noqa: ARG002
-        units = Centres(state.arrays["offsets"], state.arrays["shift"])
-        shifted = units.shifted(values)
-        nearest, second, squares = units.nearest_two(shifted)
-        count = len(units.offsets)
-        return {
-            "sums": Total(group_sums(shifted, nearest, count)),
-            "hits": Total(np.bincount(nearest, minlength=count)),
-            "errors": self.fit.errors_of(shifted, nearest, second, squares),
-        }
+        return self.fit.gathered(state, values, with_sums=True)
 
     def update(self, state: State, statistic: Statistic) -> State:
         number = state.passes - 1
@@ -264,13 +270,7 @@ class _Measure:
     fit: SomFit
 
     def partial(self, state: State, values: Matrix, row: Int64) -> Statistic:  # noqa: ARG002
-        units = Centres(state.arrays["offsets"], state.arrays["shift"])
-        shifted = units.shifted(values)
-        nearest, second, squares = units.nearest_two(shifted)
-        return {
-            "hits": Total(np.bincount(nearest, minlength=len(units.offsets))),
-            "errors": self.fit.errors_of(shifted, nearest, second, squares),
-        }
+        return self.fit.gathered(state, values, with_sums=False)
 
     def update(self, state: State, statistic: Statistic) -> State:
         hits = statistic["hits"].values

@@ -91,6 +91,18 @@ def _rows(tables: JobTables, student: Student, where: str) -> Problems:
     for pool in student.on:
         if is_judged_on(tables, pool):
             yield f"{where}.on: has pools.{pool}, which it is judged on. Leave it out."
+    yield from _taught(student, where)
+
+
+def _taught(student: Student, where: str) -> Problems:
+    """Whether each pool that it names teaches it: without label sets nobody sees but the rows of
+    the targets' own pools."""
+    untaught = sorted(set(student.on).difference(term.pool or "" for term in student.terms))
+    if untaught and not any(term.label_set for term in student.terms):
+        yield (
+            f"{where}.on = {list(student.on)}: no term learns anything of {untaught}. Add a term"
+            f" with learns = 'pools.{untaught[0]}', or leave it out."
+        )
 
 
 def _covered(tables: JobTables, student: Student, term: Term, where: str) -> Problems:

@@ -71,16 +71,3 @@ def drawn(seed: int, row: Int64) -> Float64:
     # as many bits as a float has
     bits = mixed(spread + offset) >> np.uint64(11)
     return bits.astype(np.float64) * 2.0**-53
-
-
-def squared_distances(one: Matrix, other: Matrix) -> Float64:
-    """Return the squared Euclidean distances (a, b) of rows (a, d) and (b, d)."""
-    left = one.astype(np.float64)
-    right = other.astype(np.float64)
-    left_norms = np.einsum("ij,ij->i", left, left)
-    right_norms = np.einsum("ij,ij->i", right, right)
-    found: Float64 = left_norms[:, None] - 2.0 * (left @ right.T)
-    found += right_norms
-    # of equal rows rounding may leave less than nothing
-    np.maximum(found, 0.0, out=found)
-    return found

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from distill.stages.select.candidates import Bool, Candidates, Float64, Int64
+from distill.labelers.structure.rows import unit_length
+from distill.stages.select.candidates import Bool, Candidates, Int64
 
 _BLOCK_ROWS = 512
 _BLOCK_NUMBERS = 1 << 23
@@ -35,7 +36,7 @@ def find_duplicates(candidates: Candidates, threshold: float) -> Bool:
 def _of_cluster(candidates: Candidates, members: Int64, threshold: float) -> Bool:
     values = candidates.values[members].astype(np.float64)
     centre = values.mean(axis=0)
-    rows = _unit(values)
+    rows = unit_length(values)
     # its length changes no order, so the centre needs no unit length
     likeness = rows @ centre
     former = candidates.is_former[members]
@@ -58,14 +59,4 @@ def _of_cluster(candidates: Candidates, members: Int64, threshold: float) -> Boo
         repeats[start:stop] = is_alike.any(axis=1)
     found = np.empty_like(repeats)
     found[order] = repeats
-    return found
-
-
-def _unit(rows: Float64) -> Float64:
-    """Rows of length 1."""
-    # a row of nothing but zeros stays
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    is_zero = lengths == 0
-    lengths[is_zero] = 1.0
-    found: Float64 = rows / lengths
     return found

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from distill.labelers.structure.centres import Centres, group_sums, shift_of
+from distill.labelers.structure.centres import Centres, shift_of
 from distill.labelers.structure.device import sums_on_device
+from distill.labelers.structure.group_sums import group_sums
 from distill.labelers.structure.kmeans_levels import TwoLevels, shared_out
 
 
@@ -51,6 +52,24 @@ def test_sums_are_those_of_float64(groups):
     due = np.zeros((groups, 11))
     np.add.at(due, group, x.astype(np.float64))
     assert_allclose(group_sums(x, group, groups), due, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 700, 5_000])
+@pytest.mark.parametrize("k", [2, 37, 2_000])
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_a_pass_by_blocks_is_another_one_than_over_all_rows(rows, k, offset):
+    """Few centres are summed block by block, many at once; some have no row, one has most."""
+    x, c = rows_and_centres(rows, k, offset=offset)
+    c[0] = x.mean(axis=0)
+    shift = np.full(11, offset, np.float32)
+    centres = Centres(c - shift, shift)
+    shifted = centres.shifted(x)
+    nearest = centres.nearest(shifted)
+    sums, counts = centres.sums(shifted)
+    due = np.zeros((k, 11))
+    np.add.at(due, nearest, shifted.astype(np.float64))
+    assert_allclose(sums, due, rtol=1e-6, atol=1e-6 * np.abs(due).max())
+    assert_array_equal(counts, np.bincount(nearest, minlength=k))
 
 
 def test_sums_of_no_rows_are_zero():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import JobError, PoolError
@@ -10,9 +11,11 @@ from distill.pools.chosen import read_measures, selection_folder
 from distill.run import run_job, status, verify_labels, whole_job
 from distill.run.driver import Driver
 from distill.storage.open import open_storage
+from tests.command import distill, kill_session, start
 from tests.engine.here import without_ray
 from tests.stages.select.conftest import Selecting
 from tests.stages.select.test_select_rows import STUDENT, addresses, pairs
+from tests.waiting import wait_until
 
 ROUNDS = """
     [select.first]
@@ -106,6 +109,60 @@ def test_a_killed_job_begins_its_rounds_anew(undisturbed, monkeypatch, work):
     assert measures(job) == measures(whole)
     assert addresses(job).equals(addresses(whole))
     assert selecting.counted == counted
+
+
+@pytest.mark.parametrize(
+    ("place", "again"),
+    [
+        ("select.before_files", 0),
+        ("select.after_file", 0),
+        ("label.before_data", 30),  # what was in work, and nobody could have stored
+        ("label.after_data", 0),
+        ("label.after_commit", 0),
+    ],
+)
+def test_a_sigkill_within_a_round_buys_a_row_twice(undisturbed, tmp_path, place, again):
+    selecting, whole, counted = undisturbed
+    selecting.counter.unlink(missing_ok=True)
+    job = load_job(whole.path, root=str(selecting.folder / place))
+    run = ("run", whole.path, "--root", selecting.folder / place, "--local")
+    marker = tmp_path / "reached"
+    process = start(*run, DISTILL_FAILPOINT=f"{place}:2:{marker}")  # in the second round
+    wait_until(marker.exists, process)
+    kill_session(process.pid)
+    process.communicate()
+    ended = distill(*run)
+    assert ended.code == 0, ended.output
+    assert measures(job) == measures(whole)
+    assert addresses(job).equals(addresses(whole))
+    assert selecting.counted == counted + again
+    (proven,) = verify_labels(job)
+    assert (proven.rows, proven.problems) == (80, ())
+
+
+def test_a_round_is_chosen_of_a_pool_that_changed(selecting):
+    run_job(rounds_job(selecting, rounds=2), lambda _: None, engine="local")
+    counted = selecting.counted
+    shard = selecting.folder / "rows" / "part-00001.parquet"
+    pq.write_table(pq.read_table(shard).slice(1), shard)
+    with pytest.raises(PoolError, match=r"pools\.rows: 1 files .* changed since they were listed"):
+        run_job(rounds_job(selecting), lambda _: None, engine="local")
+    assert selecting.counted == counted
+
+
+def test_a_round_of_a_pool_that_grew_renumbers_or_buys_again(selecting):
+    job = rounds_job(selecting, rounds=2)
+    run_job(job, lambda _: None, engine="local")
+    before = addresses(job)
+    counted = selecting.counted
+    shard = selecting.folder / "rows" / "part-00000.parquet"
+    (selecting.folder / "rows" / "part-00009.parquet").write_bytes(shard.read_bytes())
+    job = rounds_job(selecting)
+    run_job(job, lambda _: None, engine="local")
+    chosen = pairs(addresses(job))
+    assert len(set(chosen)) == 80
+    assert set(pairs(before)) <= set(chosen)
+    assert selecting.counted == counted + 30
 
 
 def test_rounds_go_on_that_promise_nothing(selecting):

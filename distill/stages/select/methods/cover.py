@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labelers.base import Matrix
-from distill.stages.select.candidates import Bool, Candidates, Choice, Int64, squared_distances
+from distill.labelers.structure.rows import squared_distances
+from distill.stages.select.candidates import Bool, Candidates, Choice, Int64
 
 Bits = npt.NDArray[np.uint8]
 

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from distill.labelers.base import Matrix
-from distill.stages.select.candidates import Candidates, Choice, Float64, Int64, squared_distances
+from distill.labelers.structure.rows import squared_distances
+from distill.stages.select.candidates import Candidates, Choice, Float64, Int64
 
 _SMALL_CLUSTER = 5
 _LEAST = 1e-5  # added to a mean distance, so that equal rows have a typicality
