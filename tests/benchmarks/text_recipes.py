@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from distill.models.static_table import read_token_table
+
 PAIRS_OF_A_TEXT, PAIR_BATCH, BODY_RATE, WARMUP = 2, 16, 2e-5, 0.1
 LONGEST = 64
 """Tokens of a text, as the students read them."""
@@ -76,13 +78,12 @@ def model2vec_tuned(table: Path, given: Given) -> Sequence[str] | None:
 def static_model(folder: Path) -> Any:
     """A table of token vectors and its tokenizer, as model2vec has them."""
     from model2vec import StaticModel
-    from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
-    (vectors,) = load_file(folder / "model.safetensors").values()
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    found = read_token_table(folder, "model")
+    tokenizer = Tokenizer.from_str(found.files.tokenizer)
     tokenizer.no_truncation()
-    return StaticModel(vectors.astype(np.float32), tokenizer)
+    return StaticModel(found.vectors, tokenizer)
 
 
 def _sentence_encoder(model: Path) -> Any:
