@@ -49,6 +49,13 @@ def unlabelled() -> Iterator[pa.Table]:
     yield from _shards(0, ["text"])
 
 
+def unlabelled_known() -> Iterator[pa.Table]:
+    """Texts alone, of the topics that some labelled rows have: of others a teacher of these topics
+    can say nothing right, and a student learns it all the same."""
+    for table in _shards(0, ["text", "topic"]):
+        yield _of_known(table).select(["text"])
+
+
 def labelled() -> Iterator[pa.Table]:
     """Text and topic."""
     yield from _shards(1, ["text", "topic"])
@@ -87,8 +94,12 @@ def words(folder: Path) -> None:
 def known() -> Iterator[pa.Table]:
     """Text and topic of the test rows whose topic some labelled rows have."""
     for table in _shards(2, ["text", "topic"]):
-        is_known = [topic not in UNLABELLED_TOPICS for topic in table["topic"].to_pylist()]
-        yield table.filter(pa.array(is_known))
+        yield _of_known(table)
+
+
+def _of_known(table: pa.Table) -> pa.Table:
+    is_known = [topic not in UNLABELLED_TOPICS for topic in table["topic"].to_pylist()]
+    return table.filter(pa.array(is_known))
 
 
 def minilm(folder: Path) -> None:

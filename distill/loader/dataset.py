@@ -185,9 +185,10 @@ class Dataset:
     @property
     def is_kept_near(self) -> bool:
         """Whether its chunks are kept on this machine's disk, so that no later epoch makes them
-        again: they come from elsewhere, or are text that was cut into tokens. What is encrypted
-        where it lies is not: these files would be plain."""
-        return not self._is_encrypted and (self.tokens is not None or self.remote)
+        again: they come from elsewhere, or are text that became tokens or places of n-grams. What
+        is encrypted where it lies is not: these files would be plain."""
+        is_read_text = self.tokens is not None or self.ngrams is not None
+        return not self._is_encrypted and (is_read_text or self.remote)
 
     @property
     def _is_encrypted(self) -> bool:

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     rays,
     resume,
     scale,
+    student_study,
     train_cost,
 )
 from tests.benchmarks.test_gpu_students import PARTS
@@ -129,6 +130,22 @@ def test_private_study_answers_within_its_budget(tmp_path):
     }
     for run in runs:
         assert run.get("spent", 0.0) <= (run["epsilon"] or 0.0)
+
+
+def test_student_study_judges_every_student_and_what_is_done_by_hand(tmp_path):
+    """Of texts alone: the images are those of a package of Debian's."""
+    pytest.importorskip("model2vec")
+    out, table = tmp_path / "out.json", tmp_path / "table.md"
+    told = ["--quick", "--data", "topics", "--seeds", "1", "--folder", str(tmp_path)]
+    student_study.main([*told, "--out", str(out), "--table", str(table)])
+    runs = json.loads(out.read_text("utf-8"))
+    ways = ("labels_only", "distilled", "combined", "open_pool")
+    students = {f"{name}__{way}" for name in ("encoder", "static", "bag") for way in ways}
+    by_hand = {"encoder + logistic (SetFit's head)", "SetFit", "static + logistic"}
+    methods = {run["method"] for run in runs}
+    assert methods - {"model2vec's own training"} == {"teacher"} | students | by_hand
+    assert {run["seed"] for run in runs} == {0}
+    assert "percent of its teacher's accuracy" in table.read_text("utf-8")
 
 
 def test_apply_cost_runs_every_way(tmp_path):

@@ -11,5 +11,6 @@ def test_a_way_of_the_text_benchmark_does_not_run(tmp_path):
     found = json.loads(out.read_text("utf-8"))
     assert found["static"].keys() == {"tokens", "network", "student", "model2vec"}
     for ways in found["encoder"].values():
+        assert {"distill", "loop"} <= ways.keys()
         assert all(len(times) == 2 for times in ways.values())
     assert "| --- |" in table.read_text("utf-8")

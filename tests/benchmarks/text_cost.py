@@ -9,9 +9,15 @@ other work on the machine changes little:
     static     short texts (8 words) through a static student of wordllama's table: tokens alone, the
                network alone, and both, as `distill predict` has them; beside model2vec's own encode
                of the exported folder
-    encoder    steps (forward, backward, clip, AdamW) of all-MiniLM-L6-v2 with its classifier: ours,
-               as a training worker takes them, and those of `transformers.Trainer` with its
-               defaults, over the same texts; texts of one length, and of mixed lengths
+    encoder    training steps of all-MiniLM-L6-v2 with its classifier over the same texts, 32 a step,
+               of one length, and of mixed lengths: forward, backward, clip, AdamW, and whatever comes
+               between two steps, the next batch too. Epochs after the first count
+                   distill    `run_trainings` of a job's student, from Parquet
+                   Trainer    `transformers.Trainer.train` with its defaults and its collator, over
+                              tokens in memory. It needs accelerate, and is left out where that is
+                              not installed, which is told
+                   loop       the same steps written out: rows in any order, each batch padded to its
+                              longest, loss of the model's own, clipped, fused AdamW
 
 `--quick` has tiny models of random weights and few texts: every way runs, and no figure counts.
 """
@@ -19,34 +25,58 @@ other work on the machine changes little:
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from distill.engine.protocol import WorkerContext
 from distill.labelers.network import as_input
 from distill.labelers.runtime import computing
-from distill.loader.shuffle import like_length
-from distill.models.losses.cross_entropy import CrossEntropy
 from distill.models.network import as_tensor
 from distill.models.text_tokens import padded
-from distill.plan.training import TermPlan
-from distill.spec.models import Training
-from distill.stages.train.combined_loss import CombinedLoss
+from distill.plan.load import load_job
 from distill.stages.train.gradients import WorkerGradients
-from distill.stages.train.optimizer import Optimizer
-from distill.stages.train.token_budget import TokenBudget
+from distill.stages.train.loop import run_trainings
+from tests.benchmarks.tables import machine
 from tests.labelers.asking import as_features
-from tests.text_students import built, encoder, static
+from tests.resolved import plan_student
+from tests.text_students import built, static
 
-BATCH, CLASSES, MOST_TOKENS = 32, 3, 128
+BATCH, CLASSES, MOST_TOKENS, EPOCHS = 32, 3, 128, 2
+JOB = """
+root = "{folder}/root-{number}"
+seed = {number}
+[pools.rows]
+path = "{folder}/rows"
+features = {{ kind = "text", column = "text" }}
+target = "topic"
+classes = {classes}
+[students.small]
+model = {{ kind = "encoder", model = "{encoder}", pooling = "cls", max_tokens = {most} }}
+[students.small.training]
+epochs = {epochs}
+batch_rows = {batch}
+lanes = 1
+tokens = {tokens}
+learning_rate = 2e-5
+clip_norm = 1.0
+checkpoint_epochs = 1000
+[[students.small.terms]]
+learns = "pools.rows"
+loss = {{ kind = "cross_entropy" }}
+"""
 SHORT, LONG = 8, 100
 """Words of a short text, and of a long one."""
 
@@ -63,11 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # rates are a core's
     with tempfile.TemporaryDirectory(dir=asked.folder) as scratch:
         models = Models(Path(scratch), quick=asked.quick)
-        found = {
-            "rows": BATCH * models.steps,
-            "static": static_rates(models),
-            "encoder": encoder_steps(models),
-        }
+        found = {"static": static_rates(models), "encoder": encoder_steps(models)}
     asked.out.write_text(json.dumps(found, indent=1), "utf-8")
     asked.table.write_text(table_of(found), "utf-8")
 
@@ -78,7 +104,7 @@ class Models:
     def __init__(self, folder: Path, *, quick: bool) -> None:
         self.rounds = 2 if quick else 7
         self.texts = 64 if quick else 8_192
-        self.steps = 1 if quick else 8
+        self.steps = 2 if quick else 8
         self.scratch = folder
         if quick:
             from tests.tiny_models import WORDS, save_classifier, save_word_vectors
@@ -144,81 +170,148 @@ def _model2vec(models: Models, network: torch.nn.Module) -> object:
     return StaticModel(vectors, tokenizer)
 
 
+Steps = Callable[[int], list[float]]
+"""CPU seconds of each step of a training, by the number of the round."""
+
+
 def encoder_steps(models: Models) -> dict[str, dict[str, list[float]]]:
-    """CPU seconds of some steps by texts and way, a round each."""
+    """CPU seconds of a step by texts and way: the mean of a round, a round each."""
     low = max(2, LONG // 10)
     rows = BATCH * models.steps
-    found = {}
+    found: dict[str, dict[str, list[float]]] = {}
     for name, words in {"one length": LONG, "mixed": (low, LONG)}.items():
         texts = models.some(rows, words)
-        ways = {"distill": _our_steps(models, texts), "Trainer": _trainer_steps(models, texts)}
-        found[name] = interleaved(ways, models.rounds)
+        ways = {"distill": _our_steps(models, name, texts), "loop": _loop_steps(models, texts)}
+        if importlib.util.find_spec("accelerate") is None:
+            print("accelerate is not installed: transformers.Trainer is left out")
+        else:
+            ways["Trainer"] = _trainer_steps(models, texts)
+        found[name] = {way: [] for way in ways}
+        for number in range(models.rounds):
+            for way in ways if number % 2 else reversed(ways):
+                seconds = ways[way](number)
+                # the first epoch cuts texts, and loads what is loaded once
+                found[name][way].append(statistics.mean(seconds[models.steps :]))
     return found
 
 
-def _our_steps(models: Models, texts: list[str]) -> Callable[[], None]:
-    """What a training worker does with its batches: texts cut ahead and once, each batch of texts
-    of like length as the loader's windows give them, in parts of so many tokens."""
-    model = encoder(models.encoder, pooling="cls", max_tokens=MOST_TOKENS)
-    network = built(model, outputs=CLASSES).train()
-    training = Training(learning_rate=2e-5, batch_rows=BATCH)
-    context = WorkerContext(0, 1, "cpu")
-    term = TermPlan("labels", "0", 0, "main", CrossEntropy(kind="cross_entropy"), 1.0, True, None)
-    budget = TokenBudget(BATCH * MOST_TOKENS, 1, padding=-1)
-    optimizer = Optimizer(training, network, 1_000)
-    loss = CombinedLoss([term], "cpu")
-    gradients = WorkerGradients(network, loss, context, lambda module: module, budget=budget)
-    ids = padded(network.tokens.encode(texts), network.tokens.most)
-    batches = _like_length(ids)
+def _our_steps(models: Models, name: str, texts: list[str]) -> Steps:
+    """A job's student, trained as a worker trains it."""
+    folder = models.scratch / name.replace(" ", "_")
+    (folder / "rows").mkdir(parents=True)
+    kinds = [str(row % CLASSES) for row in range(len(texts))]
+    table = pa.table({"text": texts, "topic": kinds})
+    pq.write_table(table, folder / "rows" / "rows.parquet")
 
-    def steps() -> None:
-        for number, batch in enumerate(batches):
-            gradients.backward(0, number, [batch])
-            torch.nn.utils.clip_grad_norm_(gradients.parameters, 1.0)
-            optimizer.step(number)
+    def steps(number: int) -> list[float]:
+        file = folder / f"{number}.toml"
+        text = JOB.format(
+            folder=folder,
+            number=number,
+            classes=json.dumps([str(each) for each in range(CLASSES)]),
+            encoder=models.encoder,
+            most=MOST_TOKENS,
+            tokens=BATCH * MOST_TOKENS,
+            epochs=EPOCHS,
+            batch=BATCH,
+        )
+        file.write_text(text, "utf-8")
+        job = load_job(file)
+        plan = plan_student(job, job.variants[0])
+        with _watched_steps() as clocks:
+            run_trainings([plan], WorkerContext(0, 1, "cpu"))
+        return np.diff(clocks).tolist()
 
     return steps
 
 
-def _like_length(ids: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """The texts in batches as the loader makes them of a window."""
-    draw = np.random.default_rng(0)
-    lengths = (ids >= 0).sum(axis=1)
-    order = like_length(np.arange(len(ids)), lengths, 0, BATCH, draw.permutation)
-    return [
-        {
-            "features": ids[rows],
-            "row": rows,
-            "0.target": rows % CLASSES,
-            "0.weight": np.ones(len(rows), np.float32),
-        }
-        for rows in order.reshape(-1, BATCH)
-    ]
+@contextmanager
+def _watched_steps() -> Iterator[list[float]]:
+    """The CPU time at the beginning of each step."""
+    clocks: list[float] = []
+    backward = WorkerGradients.backward
+
+    def watched(*arguments: Any) -> Any:
+        clocks.append(time.process_time())
+        return backward(*arguments)
+
+    WorkerGradients.backward = watched
+    try:
+        yield clocks
+    finally:
+        WorkerGradients.backward = backward
 
 
-def _trainer_steps(models: Models, texts: list[str]) -> Callable[[], None]:
-    """The steps that `transformers.Trainer` takes with its defaults, by a plain loop, since it
-    itself needs accelerate: rows in any order, its collator pads each batch to the longest, loss of
-    the model's own, clipped, AdamW."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+class _Beginning:
+    """What Trainer and the loop begin from: the model, and the texts' tokens."""
 
-    tokenizer = AutoTokenizer.from_pretrained(models.encoder)
-    longest = min(MOST_TOKENS, tokenizer.model_max_length)
-    cut = tokenizer(texts, truncation=True, max_length=longest)
-    rows = [{key: cut[key][row] for key in cut} for row in range(len(texts))]
-    model = AutoModelForSequenceClassification.from_pretrained(
-        models.encoder, num_labels=CLASSES, ignore_mismatched_sizes=True
-    ).train()
-    optimizer = torch.optim.AdamW(model.parameters(), 2e-5, fused=True)
+    def __init__(self, models: Models, texts: list[str]) -> None:
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    def steps() -> None:
-        for start in range(0, len(rows), BATCH):
-            inputs = tokenizer.pad(rows[start : start + BATCH], return_tensors="pt")
-            targets = torch.arange(start, start + BATCH) % CLASSES
+        self.tokenizer = AutoTokenizer.from_pretrained(models.encoder)
+        longest = min(MOST_TOKENS, self.tokenizer.model_max_length)
+        cut = self.tokenizer(texts, truncation=True, max_length=longest)
+        self.rows = [
+            {**{key: cut[key][row] for key in cut}, "labels": row % CLASSES}
+            for row in range(len(texts))
+        ]
+        self.model = AutoModelForSequenceClassification.from_pretrained(
+            models.encoder, num_labels=CLASSES, ignore_mismatched_sizes=True
+        ).train()
+
+
+def _trainer_steps(models: Models, texts: list[str]) -> Steps:
+    """Hugging Face's Trainer with its defaults."""
+    from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+
+    clocks: list[float] = []
+
+    class Watch(TrainerCallback):
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            clocks.append(time.process_time())
+
+    begun = _Beginning(models, texts)
+    arguments = TrainingArguments(
+        output_dir=str(models.scratch / "trainer"),
+        num_train_epochs=EPOCHS,
+        per_device_train_batch_size=BATCH,
+        learning_rate=2e-5,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+    )
+
+    def steps(_: int) -> list[float]:
+        clocks.clear()
+        trainer = Trainer(
+            begun.model,
+            arguments,
+            DataCollatorWithPadding(begun.tokenizer),
+            begun.rows,
+            callbacks=[Watch()],
+        )
+        trainer.train()
+        return np.diff(clocks).tolist()
+
+    return steps
+
+
+def _loop_steps(models: Models, texts: list[str]) -> Steps:
+    """The same steps, written out."""
+    begun = _Beginning(models, texts)
+    optimizer = torch.optim.AdamW(begun.model.parameters(), 2e-5, fused=True)
+
+    def steps(_: int) -> list[float]:
+        clocks = []
+        for start in [*range(0, len(begun.rows), BATCH)] * EPOCHS:
+            clocks.append(time.process_time())
+            inputs = begun.tokenizer.pad(begun.rows[start : start + BATCH], return_tensors="pt")
             optimizer.zero_grad()
-            model(**inputs, labels=targets).loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # its default
+            begun.model(**inputs).loss.backward()
+            torch.nn.utils.clip_grad_norm_(begun.model.parameters(), 1.0)  # its default
             optimizer.step()
+        return np.diff(clocks).tolist()
 
     return steps
 
@@ -237,19 +330,23 @@ def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str,
 
 def table_of(found: dict[str, dict]) -> str:
     """Medians, as tables."""
-    lines = ["| static, one core | texts a second |", "| --- | --- |"]
+    lines = ["# What students of text cost", "", machine(), ""]
+    lines += ["| static, one core | texts a second |", "| --- | --- |"]
     lines += [
         f"| {way} | {statistics.median(rates):,.0f} |" for way, rates in found["static"].items()
     ]
     lines += [
         "",
-        "| texts, 32 a step | distill, texts/s of a core | Trainer's | ratio |",
+        "| encoder, 32 texts a step | texts/s of a core | distill's over it | of each round |",
         "| --- | --- | --- | --- |",
     ]
     for name, ways in found["encoder"].items():
-        ours, theirs = (statistics.median(ways[way]) for way in ("distill", "Trainer"))
-        paces = [f"{found['rows'] / each:,.1f}" for each in (ours, theirs)]
-        lines.append(f"| {name} | {paces[0]} | {paces[1]} | {theirs / ours:.2f} |")
+        for way, seconds in ways.items():
+            pace = BATCH / statistics.median(seconds)
+            ratios = [theirs / ours for ours, theirs in zip(ways["distill"], seconds, strict=True)]
+            each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+            ratio = statistics.median(ratios)
+            lines.append(f"| {name}, {way} | {pace:,.1f} | {ratio:.2f} | {each} |")
     return "\n".join(lines) + "\n"
 
 

@@ -17,21 +17,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from distill.engine.protocol import WorkerContext
+from distill.stages.train.row_means import row_means
 from distill.stages.train.row_rules import RowRule
-from distill.stages.train.team import union_over_team
+from distill.stages.train.team import in_order, union_over_team
 
-_BLOCK_ROWS = 65_536  # rows that are brought up to date at once, where all are
+_RUN_ROWS = 65_536  # rows that are brought up to date at once, where all are
+# rows that are computed at once: what is between them then stays in a core's own cache
+_BLOCK_ROWS = 1_024
 # numbers of a table up to which all of it is moved in each step, as any other parameter: 16,384
 # rows of 64. The looking after rows costs a step more there than it saves: 1.5 times a step of 32
 # texts with 4,096 rows, and 0.7 with 65,536.
 SMALL_NUMBERS = 1 << 20
-_MARKED = 16  # rows of a table for each place of a step, up to which the places are marked in it
 _LAST = "last"
 
 
@@ -46,12 +46,14 @@ class RowTable(nn.Module):
         self.weight = nn.Parameter(self.rows.settled, requires_grad=False)
 
     def forward(self, places_BL: Tensor) -> Tensor:
-        places_BL = _without_padding(places_BL)
+        is_place_BL = places_BL != 0
+        counts_B = is_place_BL.sum(1, dtype=torch.int32)
+        places_N = _where(places_BL, is_place_BL)
         if self.training:
-            rows_UH, numbers_BL = self.rows.of_step(places_BL)
+            rows_UH, numbers_N = self.rows.of_step(places_N)
         else:
-            rows_UH, numbers_BL = self.rows.of_any(places_BL)
-        return functional.embedding_bag(numbers_BL, rows_UH, mode="mean", padding_idx=0)
+            rows_UH, numbers_N = self.rows.of_any(places_N)
+        return row_means(rows_UH, numbers_N, counts_B)
 
 
 class TableRows:
@@ -60,9 +62,9 @@ class TableRows:
     def __init__(self, weights: Tensor, rule: RowRule) -> None:
         self.rule = rule
         self.step = 0  # steps taken
-        # a row beside its moments: what a step reads and writes of it is then in one page of memory
-        parts = weights.new_zeros(len(weights), 1 + len(rule.names), weights.shape[1])
-        self.settled, *moments = parts.unbind(1)
+        # a row beside its moments: what a step reads and writes of it is then one run of memory
+        self._parts = weights.new_zeros(len(weights), 1 + len(rule.names), weights.shape[1])
+        self.settled, *moments = self._parts.unbind(1)
         self.settled.copy_(weights)
         self.moments = dict(zip(rule.names, moments, strict=True))
         device = weights.device
@@ -72,19 +74,25 @@ class TableRows:
         self.weight = torch.empty(0, device=device)
         self._rows = torch.empty(0, dtype=torch.int64, device=device)
         self._row_moments: list[Tensor] = []
+        # where the rows of a step and their moments are, (1 + moments, U, H)
+        self._space = self._parts[:0].transpose(0, 1)
         # where each place that was taken stands among the rows; others are never asked for
         self._numbers = torch.zeros_like(self.last)
         self._checked = 0
 
     def take(self, places: Sequence[Tensor], context: WorkerContext) -> None:
         """Make ready the rows of these places, of all workers, for one step."""
-        joined = torch.cat([each.flatten() for each in places])
-        count = len(self.settled)
-        distinct = _distinct(joined, count)
-        rows = union_over_team(distinct, context).long()
-        _put(self._numbers, rows, torch.arange(len(rows), dtype=torch.int32, device=rows.device))
-        weights, self._row_moments = self.read(rows)
-        self._rows = rows
+        joined = torch.cat([_where(each, each != 0) for each in places])
+        rows = union_over_team(_distinct(joined), context)
+        count = len(rows)
+        numbers = torch.arange(count, dtype=torch.int32, device=rows.device)
+        _put(self._numbers, rows, numbers)
+        if self._space.shape[1] < count:
+            # kept from step to step: fresh memory is zeroed by the kernel, page by page
+            parts, _, width = self._space.shape
+            self._space = self._parts.new_empty(parts, count + count // 4, width)
+        self._rows = rows.long()
+        weights, self._row_moments = self.read(self._rows, self._space[:, :count])
         self.weight = weights.requires_grad_()
 
     def move(self) -> None:
@@ -93,29 +101,33 @@ class TableRows:
         if gradient is None:
             gradient = torch.zeros_like(self.weight)
         weights = self.weight.detach()
-        self.rule.move(self.step, weights, gradient, self._row_moments)
+        step = self.step
         self.step += 1
-        _put(self.settled, self._rows, self.rule.settle(self.step, weights, self._row_moments))
-        for moment, moved in zip(self.moments.values(), self._row_moments, strict=True):
-            _put(moment, self._rows, moved)
+        for block in _blocks(len(weights)):
+            moments = [moment[block] for moment in self._row_moments]
+            moved = weights[block]
+            self.rule.move(step, moved, gradient[block], moments)
+            settled = self.rule.settle(self.step, moved, moments)
+            rows = self._rows[block]
+            # one write a row: a row beside its moments is one run of memory
+            _put(self._parts, rows, torch.stack([settled, *moments], dim=1))
         _put(self.last, self._rows, torch.full_like(self._rows, self.step, dtype=torch.int32))
 
-    def of_step(self, places: Tensor) -> tuple[Tensor, Tensor]:
+    def of_step(self, places_N: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows of the step under way, and where these places stand among them."""
-        numbers = self._numbers.index_select(0, places.flatten())
-        return self.weight, numbers.view_as(places)
+        return self.weight, self._numbers.index_select(0, places_N)
 
-    def of_any(self, places: Tensor) -> tuple[Tensor, Tensor]:
+    def of_any(self, places_N: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows of any places as they are by now, and where these stand among them."""
-        distinct = _distinct(places.flatten(), len(self.settled))
+        distinct = _distinct(places_N)
         weights, _ = self.read(distinct.long())
-        return weights, torch.searchsorted(distinct, places)
+        return weights, torch.searchsorted(distinct, places_N).int()
 
     def weights(self) -> Tensor:
         """Return the plain table as it is by now."""
         rows = torch.arange(len(self.settled), device=self.settled.device)
-        # in blocks: the moments of all rows would be copied at once
-        blocks = torch.split(rows, _BLOCK_ROWS)
+        # in runs: the moments of all rows would be copied at once
+        blocks = torch.split(rows, _RUN_ROWS)
         return torch.cat([self.read(block)[0] for block in blocks])
 
     def moved(self) -> Tensor:
@@ -143,13 +155,23 @@ class TableRows:
         moments = list(self.moments.values())
         self.rule.settle(step, self.settled, moments)
 
-    def read(self, rows: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return weights and moments of some rows as they are by now."""
-        # index_select and `_put`: brackets take three to six times as long on a CPU
-        moments = [moment.index_select(0, rows) for moment in self.moments.values()]
-        settled = self.settled.index_select(0, rows)
-        last = self.last.index_select(0, rows)
-        return self.rule.read(self.step, last, settled, moments), moments
+    def read(self, rows: Tensor, space: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Return weights and moments of some rows as they are by now; in `space`, (1 + moments, U,
+        H), where it is given."""
+        if space is None:
+            parts, _, width = self._space.shape
+            space = self._parts.new_empty(parts, len(rows), width)
+        weights, *all_moments = space.unbind(0)
+        for block in _blocks(len(rows)):
+            chosen = rows[block]
+            settled = weights[block]
+            moments = [moment[block] for moment in all_moments]
+            # index_select and `_put`: brackets take three to six times as long on a CPU
+            for part, table in zip([settled, *moments], self._parts.unbind(1), strict=True):
+                torch.index_select(table, 0, chosen, out=part)
+            last = self.last.index_select(0, chosen)
+            settled.copy_(self.rule.read(self.step, last, settled, moments))
+        return weights, all_moments
 
 
 def put_tables(network: nn.Module, make_rule: Callable[[str], RowRule]) -> None:
@@ -192,26 +214,21 @@ def find_tables(network: nn.Module) -> dict[str, TableRows]:
     }
 
 
-def _distinct(places: Tensor, table_rows: int) -> Tensor:
-    """The distinct places (N,) of a table in order, and place 0 first."""
-    if places.device.type == "cpu" and table_rows <= _MARKED * len(places):
-        # no sort where the table is not much larger than the step's texts: 65,536 places of as many
-        # rows take 0.2 ms, and sorted 0.8
-        is_there = np.zeros(table_rows, np.bool_)
-        is_there[0] = True
-        numbers = places.numpy()
-        is_there[numbers] = True
-        return torch.from_numpy(np.flatnonzero(is_there).astype(np.int32))
-    with_padding = torch.cat([places.new_zeros(1), places])
+def _blocks(rows: int) -> list[slice]:
+    """Runs of rows that are gone through one after another."""
+    return [slice(start, start + _BLOCK_ROWS) for start in range(0, rows, _BLOCK_ROWS)]
+
+
+def _distinct(places: Tensor) -> Tensor:
+    """The distinct places (N,) in order, and place 0 first."""
+    return in_order(torch.cat([places.new_zeros(1), places]))
+
+
+def _where(places: Tensor, is_chosen: Tensor) -> Tensor:
+    """The chosen places, (N,)."""
     if places.device.type != "cpu":
-        distinct: Tensor = torch.unique(with_padding)
-        return distinct
-    # a fifth of the time that torch.unique or np.unique take
-    ordered = np.sort(with_padding.numpy())
-    is_new = np.ones(len(ordered), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
-    found = ordered[is_new]
-    return torch.from_numpy(found)
+        return places[is_chosen]
+    return torch.from_numpy(places.numpy()[is_chosen.numpy()])
 
 
 def _put(table: Tensor, rows: Tensor, values: Tensor) -> None:
@@ -220,9 +237,3 @@ def _put(table: Tensor, rows: Tensor, values: Tensor) -> None:
         table.numpy()[rows.numpy()] = values.numpy()
     else:
         table.index_copy_(0, rows, values)
-
-
-def _without_padding(places_BL: Tensor) -> Tensor:
-    """The places up to the longest text's end."""
-    used = int((places_BL != 0).any(dim=0).sum())
-    return places_BL[:, : max(1, used)].contiguous()

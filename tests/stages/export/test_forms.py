@@ -54,6 +54,15 @@ from tokenizers import Tokenizer
 {session}
 said = outputs["main"].tolist()
 """
+BY_TRANSFORMERS = """
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+model = AutoModelForSequenceClassification.from_pretrained(".").eval()
+inputs = AutoTokenizer.from_pretrained(".")(texts, padding=True, truncation=True, return_tensors="pt")
+with torch.inference_mode():
+    logits = model(**inputs).logits
+said = [logits.tolist(), [model.config.id2label[number] for number in logits.argmax(1).tolist()]]
+"""
 ENCODERS = {"distilbert": "cls", "roberta": "cls", "electra": "last"}
 
 
@@ -150,6 +159,16 @@ def test_a_folder_of_another_library_answers_otherwise(taught):
         np.testing.assert_allclose(found, due, atol=1e-5)
         assert not (taught.export / "transformers").exists()
         assert "Not for transformers: its classes for sequences take" in taught.card
+
+
+def test_a_folder_for_transformers_needs_more_than_transformers(every):
+    classifiers = [each for each in every if each.kind.endswith("-cls")]
+    bodies = {each.export / "transformers": BY_TRANSFORMERS for each in classifiers}
+    answers = said_alone(bodies, (*OURS, "sentence_transformers", "timm", "model2vec"))
+    for taught, (logits, named) in zip(classifiers, answers, strict=True):
+        due = taught.logits()
+        np.testing.assert_allclose(logits, due, atol=1e-5)
+        assert named == [CLASSES[best] for best in due.argmax(1)]
 
 
 def test_the_torch_files_need_us_or_answer_otherwise(every):

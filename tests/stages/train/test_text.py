@@ -11,6 +11,7 @@ import torch
 
 from distill.engine.protocol import WorkerContext
 from distill.labelers.network import load_network
+from distill.loader import cache, dataset
 from distill.models import text_tokens
 from distill.models.network import build_network
 from distill.models.record import Trained
@@ -110,6 +111,19 @@ def test_texts_are_cut_into_tokens_in_each_epoch(tmp_path, monkeypatch):
     _, _, record = one_rank(text_job(tmp_path, '{ kind = "static", model = "model" }'))
     assert record.details["steps"] == STEPS
     assert len(cut) == 96
+
+
+def test_texts_are_hashed_in_each_epoch(tmp_path, monkeypatch):
+    """Where memory holds none of them: the disk does."""
+    hashed = []
+    live = dataset.ngram_places
+    monkeypatch.setattr(cache, "CACHE_BYTES", 0)
+    monkeypatch.setattr(
+        dataset, "ngram_places", lambda texts, spec: hashed.extend(texts) or live(texts, spec)
+    )
+    _, _, record = one_rank(text_job(tmp_path, '{ kind = "ngram_bag", buckets = 64, hidden = 4 }'))
+    assert record.details["steps"] == STEPS
+    assert len(hashed) == 96
 
 
 def test_long_texts_are_cut_and_nobody_hears_of_it(tmp_path):
