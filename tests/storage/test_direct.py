@@ -9,9 +9,12 @@ import subprocess
 import time
 
 import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import StorageError
+from distill.pools.formats.registry import read_rows
 from distill.storage import retry
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
@@ -165,3 +168,13 @@ def test_a_store_behind_tls_is_read_by_those_who_trust_it(store, certificate, mo
         forget_client()
         with pytest.raises(StorageError, match="CERTIFICATE_VERIFY_FAILED"):
             store.read("a")
+
+
+def test_pages_are_decoded_from_where_they_came(store):
+    table = pa.table({"x": list(range(60_000)), "y": [f"row {row}" for row in range(60_000)]})
+    content = io.BytesIO()
+    pq.write_table(table, content, row_group_size=30_000)
+    store.put("rows.parquet", content.getvalue())
+    rows = range(10_000, 50_000)
+    read = read_rows(store, "rows.parquet", rows, ["x", "y"], format="parquet").table
+    assert read.to_pydict() == table.slice(10_000, 40_000).to_pydict()
