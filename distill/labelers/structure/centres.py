@@ -64,7 +64,8 @@ class Centres:
         count, width = self.offsets.shape
         least, most = _BLOCK_ROWS
         rows = max(least, min(most, _IN_CACHE // (count + width)))
-        return max(64, min(rows, _SCORES // count))
+        affordable: int = min(rows, _SCORES // count)
+        return max(64, affordable)
 
     def shifted(self, values: Matrix) -> Matrix:
         """Return rows (B, d), less the shift."""
