@@ -59,8 +59,6 @@ class Centres:
 
     @property
     def _block_rows(self) -> int:
-        count: int
-        width: int
         count, width = self.offsets.shape
         least, most = _BLOCK_ROWS
         rows = max(least, min(most, _IN_CACHE // (count + width)))
