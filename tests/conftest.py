@@ -140,12 +140,8 @@ def shared_ray():
 
 
 @pytest.fixture
-def ray(shared_ray, monkeypatch):
+def ray(shared_ray):
     """A Ray on which nothing runs, of `here.CPUS` CPUs."""
-    # tests of Ray are about its workers, however short the work is
-    from distill.engine.ray.engine import RayEngine
-
-    monkeypatch.setattr(RayEngine, "for_short_work", lambda engine: engine)
     yield shared_ray.start()
     shared_ray.give_back()
 

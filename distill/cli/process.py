@@ -152,7 +152,7 @@ def _offer_ray(address: str | None, *, verbose: bool) -> None:
             say("(starting a Ray on this machine)")
         connect(address or from_environment, verbose=verbose)
 
-    start_ray_by(start)
+    start_ray_by(start, joins=bool(address or from_environment))
 
 
 def _tell_crashes() -> None:

@@ -2,7 +2,8 @@
 none of the user's code in it.
 
 Students are none of it: on Ray they are taught by Ray Train, by as many workers as the job says,
-whatever their size, so that what a small pool shows holds for a large one.
+whatever their size, so that what a small pool shows holds for a large one. Who joins a cluster has
+all work done there.
 
 A use is a number multiplied by a weight for one row. Of a network they are told from above, as if
 each weight saw each number of a row, which those of a convolution nearly do.

@@ -145,7 +145,7 @@ class Training(Table):
     """Data-parallel processes, or `[min, max]` of them: as many as the cluster has room for, fewer
     when a node is lost, more when one comes. Each change goes on from the newest checkpoint
     (`checkpoint_steps`). Not part of a student's digest. Default: 2 on Ray, 1 locally; of a
-    `fit` also on Ray the driver alone, where the whole training takes one core some seconds."""
+    `fit` that takes one core some seconds the driver alone, unless a cluster was joined."""
     gpus: Gpus = "auto"
     """GPUs a worker."""
     cache_gb: Annotated[float, Field(ge=0)] = 10.0

@@ -66,6 +66,7 @@ classes = {classes}
 [students.small]
 model = {{ kind = "encoder", model = "{encoder}", pooling = "cls", max_tokens = {most} }}
 [students.small.training]
+workers = 1
 epochs = {epochs}
 batch_rows = {batch}
 lanes = 1

@@ -20,21 +20,19 @@ JOB = REPOSITORY / "jobs" / "digits.toml"
 
 @pytest.fixture
 def shorter(tmp_path):
-    """The main job with an eighth of its epochs, all of them by two workers."""
+    """The main job with an eighth of its epochs."""
     for name in ("digits_pools.py", "digit_attributes.csv"):
         (tmp_path / name).write_bytes((JOB.parent / name).read_bytes())
     text = re.sub(
         r"epochs = (\d+)", lambda found: f"epochs = {int(found[1]) // 8}", JOB.read_text("utf-8")
     )
-    # else the driver trains such small networks by itself
-    text = text.replace("training = {", "training = { workers = 2,")
     file = tmp_path / JOB.name
     file.write_text(text, "utf-8")
     return file
 
 
 @pytest.mark.slow
-def test_main_job_runs_unchanged_but_for_root_epochs_and_workers_on_two_raylets_and_s3(
+def test_main_job_runs_unchanged_but_for_root_and_epochs_on_two_raylets_and_s3(
     s3_root, s3_server, shorter
 ):
     with two_raylets(**s3_server) as raylets:

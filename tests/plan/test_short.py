@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from distill.core.errors import ResourceError
+from distill.engine.ray.session import start_ray_by
 from distill.run import evaluate_students, fit_labelers, label_pools, prepare_inputs, train_students
 from tests.engine.here import without_ray
 from tests.tiny import DOUBLING, tiny_job, write_pool
@@ -96,3 +98,14 @@ def test_a_users_labeler_is_asked_in_the_driver(labelled):
     train_students(job, engine="local")
     with without_ray(), pytest.raises(AssertionError, match="asked for a Ray"):
         evaluate_students(job)
+
+
+def test_who_joins_a_cluster_has_short_work_done_on_the_way_to_it(folder):
+    def join():
+        raise ResourceError("no Ray answers")
+
+    job = tiny_job(folder, JOB)
+    with without_ray():
+        start_ray_by(join, joins=True)
+        with pytest.raises(ResourceError, match="no Ray answers"):
+            fit_labelers(job)

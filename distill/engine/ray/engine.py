@@ -10,6 +10,7 @@ from distill.engine.local import LocalEngine
 from distill.engine.protocol import Engine
 from distill.engine.ray.fold import call_remotely, fold
 from distill.engine.ray.map import map_fragments
+from distill.engine.ray.session import starts_its_own
 from distill.engine.ray.train import require_training, train_workers
 
 
@@ -23,7 +24,7 @@ class RayEngine:
     train = staticmethod(train_workers)
 
     def for_short_work(self) -> Engine:
-        """Return the driver's own process: on two cores a group of workers takes 9 to 12 s to
-        start, and a task that loads torch 3 s."""
-        # a plugin's classes are the user's code
-        return self if loaded_plugins() else LocalEngine()
+        """Return the driver's own process, where Ray is this machine's alone: on two cores a group
+        of workers takes 9 to 12 s to start, and a task that loads torch 3 s."""
+        # who joins a cluster means its machines; a plugin's classes are the user's code
+        return LocalEngine() if starts_its_own() and not loaded_plugins() else self

@@ -46,15 +46,23 @@ _OBJECT_STORE_BYTES = 200_000_000
 _LISTENER_SECONDS = 5
 
 _starter: Callable[[], None] | None = None
+_joins = False
 
 
-def start_ray_by(starter: Callable[[], None] | None) -> None:
-    """Register how Ray is started when there is first work for it; for the process edge."""
-    global _starter  # noqa: PLW0603  the one setting of a process
+def start_ray_by(starter: Callable[[], None] | None, *, joins: bool = False) -> None:
+    """Register how Ray is started when there is first work for it, or how one is joined that is
+    there; for the process edge."""
+    global _starter, _joins  # noqa: PLW0603  the one setting of a process
     _starter = starter
+    _joins = joins
     if starter is not None:
         # before there is a Ray: it is started after a stage has said what is left
         _watch()
+
+
+def starts_its_own() -> bool:
+    """Whether this process starts a Ray of its own where there is work for it."""
+    return _starter is not None and not _joins
 
 
 def require_ray() -> Any:

@@ -8,8 +8,9 @@ import pytest
 from distill.core.errors import JobError, PoolError
 from distill.plan.load import load_job
 from distill.pools.chosen import read_measures, selection_folder
-from distill.run import run_job, status, verify_labels, whole_job
+from distill.run import run_job, status, verify_labels
 from distill.run.driver import Driver
+from distill.stages.select import measure_round as measuring
 from distill.storage.open import open_storage
 from tests.command import distill, kill_session, start
 from tests.engine.here import without_ray
@@ -100,7 +101,7 @@ def test_a_killed_job_begins_its_rounds_anew(undisturbed, monkeypatch, work):
         return call
 
     # of a round each driver does each once
-    where = (whole_job, "measure_round") if work == "measure" else (Driver, work)
+    where = (measuring, "measure_round") if work == "measure" else (Driver, work)
     with monkeypatch.context() as patch:
         patch.setattr(*where, dying(getattr(*where)))
         with pytest.raises(Killed):

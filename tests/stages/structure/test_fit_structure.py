@@ -14,7 +14,7 @@ import pytest
 
 from distill.core.errors import ContractError, PoolError, ResourceError
 from distill.engine.local import LocalEngine
-from distill.labelers.structure import kmeans_means
+from distill.labelers.structure import centres
 from distill.plan.plan import Plan
 from distill.plan.workspace import Workspace
 from distill.pools.features import as_matrix
@@ -275,13 +275,13 @@ def test_a_fit_computes_elsewhere_than_the_engine_says(structure_job, monkeypatc
 def called_on(monkeypatch):
     """The devices on which sums by centre are computed from now on."""
     devices = []
-    real = kmeans_means.sums_on_device
+    real = centres.sums_on_device
 
     def noting(shifted, offsets, device):
         devices.append(device)
         return real(shifted, offsets, device)
 
-    monkeypatch.setattr(kmeans_means, "sums_on_device", noting)
+    monkeypatch.setattr(centres, "sums_on_device", noting)
     return devices
 
 
