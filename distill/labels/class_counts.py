@@ -1,8 +1,8 @@
 """How many rows a label set gives to each class as its most probable one: what its commits say, or,
 where they do not, what the labels say.
 
-Commits of very many classes hold no histogram; then each fragment's labels are read, one after the
-other in a few threads.
+Commits of very many classes, or of encrypted labels, hold no histogram; then each fragment's labels
+are read, one after the other in a few threads.
 """
 
 from __future__ import annotations

@@ -294,6 +294,9 @@ def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:
         return {}
     if contract.width > _HISTOGRAM_CLASSES:
         return {}
+    # commits are plain, and a fragment may be one row, or all of one class
+    if contract.encrypted:
+        return {}
     best = best_class(labels, contract)
     has_label = best >= 0
     labelled = best[has_label]

@@ -68,8 +68,8 @@ class LedgerEntry:
 
 
 def read_ledger(account: Storage) -> list[LedgerEntry]:
-    """Read all entries of a fit's teachers, in order. Raises StorageError where one is lost or damaged: what
-    it spent would be spent again."""
+    """Read all entries of a fit's teachers, in order. Raises StorageError where one is lost or
+    damaged: what it spent would be spent again."""
     # before the entries, which are older than any answer
     answered = {entry.key.partition("/")[0] for entry in account.folder(ANSWERS).walk()}
     folder = account.folder(SPENT)

@@ -61,9 +61,9 @@ def evaluation_is_short(step: EvaluateStep) -> bool:
         record = each.recipe.record
         width = record.in_features if record else step.pool.width
         a_row += (each.parameters or 0) * _numbers(width, is_text=is_text)
-    uses = (rows + _TIMED_ROWS) * a_row
     if step.powered is not None:
         rows += step.powered.pool.inventory.rows
+    uses = (rows + _TIMED_ROWS) * a_row
     own = all(_is_ours(part) for each in step.candidates for part in each.recipe.parts())
     return own and uses <= _MOST_USES and rows * len(step.candidates) <= _MOST_ROWS
 

@@ -1,6 +1,9 @@
 """Label sets of noisy votes: what they claim of their teachers' budget, and what is promised by it.
 
 votes/<fit>/<digest of the fit>/{spent, answers}/…          the account of its teachers
+
+Teachers of other settings, or of rows that changed, are others and have an account of their own. What
+they answered is about the same people all the same, so it is said beside each statement.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from distill.core.dp.allowance import Allowance, spent_epsilon
 from distill.core.dp.renyi import ORDERS, epsilon_of, no_cost
 from distill.core.privacy import PrivacyStatement
 from distill.labels.vote_answers import AnswerJournal
-from distill.labels.vote_ledger import SPENT, VoteClaim, read_ledger
+from distill.labels.vote_ledger import SPENT, LedgerEntry, VoteClaim, read_ledger
 from distill.plan.identity import fit_folder
 from distill.plan.workspace import Workspace
 from distill.spec.labels import Labels
@@ -38,6 +41,8 @@ class VotesStep:
     labeler: Pate
     answered: Mapping[str, str]
     """Label sets of the job that they have labelled rows of: names by digest."""
+    elsewhere: str
+    """What other teachers of the fit have spent on the same people, in words; "" where nothing."""
 
     def claim(self, name: str, label_set: str, rows: int) -> VoteClaim:
         """Return the claim of a label set over so many rows."""
@@ -55,7 +60,12 @@ def votes_step(workspace: Workspace, name: str) -> VotesStep | None:
     if not isinstance(labeler, Pate):
         return None
     account = votes_account(workspace, labeler.fit)
-    return VotesStep(account.uri, labeler, _answered(workspace, labeler.fit))
+    others = _entries_elsewhere(workspace, labeler.fit, account)
+    answered = _answered(workspace, labeler.fit)
+    # of a stale label set: not lost, but of the teachers of before
+    for entry in others:
+        answered.pop(entry.label_set, None)
+    return VotesStep(account.uri, labeler, answered, _elsewhere(labeler, others))
 
 
 def votes_account(workspace: Workspace, fit: str) -> Storage:
@@ -65,6 +75,31 @@ def votes_account(workspace: Workspace, fit: str) -> Storage:
     if folder.folder(SPENT).list_objects():
         return folder
     return workspace.root_of(f"fit.{fit}").folder("votes", fit, folder.uri.rsplit("/", 1)[1])
+
+
+def _entries_elsewhere(workspace: Workspace, fit: str, account: Storage) -> list[LedgerEntry]:
+    """What former teachers of a fit were given. Raises StorageError where an entry is lost."""
+    root = workspace.root_of(f"fit.{fit}")
+    found = []
+    # the second is where accounts lay before
+    for folder in (root.folder("votes", fit), root.folder("fits", fit)):
+        paths = [entry.key.split("/") for entry in folder.walk()]
+        digests = {path[0] for path in paths if path[1:2] == [SPENT]}
+        for each in sorted(digests):
+            other = folder.folder(each)
+            if other.uri != account.uri:
+                found += read_ledger(other)
+    return found
+
+
+def _elsewhere(labeler: Pate, others: Sequence[LedgerEntry]) -> str:
+    if not others:
+        return ""
+    spent = spent_epsilon([entry.allowance for entry in others], labeler.delta)
+    return (
+        f"Former teachers of fit.{labeler.fit} (of other settings, or before rows changed) have"
+        f" answered with epsilon = {spent:.3g}. Of people among their rows too, both add up."
+    )
 
 
 def _answered(workspace: Workspace, fit: str) -> dict[str, str]:
@@ -111,6 +146,9 @@ def votes_statement(workspace: Workspace, name: str) -> PrivacyStatement | None:
     for label_set in digests[: own + 1]:
         curve = sum(AnswerJournal(account, label_set).spent_by_votes(), curve)
     notes = _NOT_PROTECTED if fit.teachers.by else (*_NOT_PROTECTED, _OF_ADDRESSES)
+    elsewhere = _elsewhere(labeler, _entries_elsewhere(workspace, labeler.fit, account))
+    if elsewhere:
+        notes = (*notes, elsewhere)
     return PrivacyStatement(
         mechanism=labeler.vote.kind,
         epsilon=spent_epsilon(spent, labeler.delta),

@@ -13,6 +13,7 @@ import safetensors.numpy
 
 import distill.labels
 from distill.core.errors import ContractError, JobError, StorageError
+from distill.labels.class_counts import class_counts
 from distill.labels.encryption import is_encrypted
 from distill.models.record import read_record, read_weights
 from distill.plan.load import load_job
@@ -118,6 +119,16 @@ def test_what_is_made_of_encrypted_labels_says_what_they_say(job, tmp_path, monk
     monkeypatch.setenv("LABELS_KEY", new_key())
     with pytest.raises(StorageError, match=r"the key env:LABELS_KEY is not the one"):
         read_weights(open_storage(str(tables)), record)
+
+
+def test_commits_say_the_class_of_a_fragments_only_row(job, tmp_path):
+    (summary,) = label_pool(load_job(job), "one", engine="local")
+    commits = list((tmp_path / "root/labels/one/v1/rows/commits").iterdir())
+    assert commits
+    assert all(b'"histogram":{}' in each.read_bytes().replace(b" ", b"") for each in commits)
+    counts = class_counts(summary.labels, summary.labels.contract)
+    assert counts.min() > 0
+    assert counts.sum() == 200
 
 
 def test_a_party_elsewhere_whose_labels_are_encrypted_is_merged_plainly(job, tmp_path):

@@ -78,7 +78,7 @@ def _in_plain_text(tables: JobTables, labels: Labels, where: str) -> Problems:
     if isinstance(labels.labeler, Merge):
         sources = labels.labeler.own
     elif isinstance(labels.labeler, Pooled):
-        sources = (labels.labeler.votes_of,)
+        sources = (labels.labeler.votes_of, labels.labeler.groups_of)
     for source in sources:
         if tables.labels[source].encryption is not None:
             yield (

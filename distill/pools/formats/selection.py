@@ -179,11 +179,14 @@ class SelectionShard(ShardFile):
         self._uri: str | None = dialect["uri"] if dialect else None
         size = source.size()
         file = (where, size)
-        if file not in _known_files:
+        addresses = _known_files.get(file)
+        if addresses is None:
+            addresses = bytes_table(source.read(), self.addresses, where)
+            # another thread may clear it at any time
             if len(_known_files) >= _KNOWN_FILES:
                 _known_files.clear()
-            _known_files[file] = bytes_table(source.read(), self.addresses, where)
-        self._addresses = _known_files[file]
+            _known_files[file] = addresses
+        self._addresses = addresses
         self._is_kept = False
 
     @cached_property
@@ -344,8 +347,17 @@ class SelectionShard(ShardFile):
         for group in groups:
             rows = range(start, start + sizes[group])
             key = (self._base.uri, self._base.format, run.shard_id, group, *columns)
-            yield start, _row_groups.get(key, partial(shard.read, rows, columns), _size_bytes)
+            decode = partial(self._decoded_group, shard, run, rows, columns)
+            yield start, _row_groups.get(key, decode, _size_bytes)
             start = rows.stop
+
+    def _decoded_group(
+        self, shard: ShardFile, run: _Run, rows: range, columns: list[str]
+    ) -> RowBatch:
+        batch = shard.read(rows, columns)
+        # before it stays in memory: rows of a changed file would outlive its being restored
+        require_listed(self._files, run.key, run.shard_id)
+        return batch
 
     def _plain(self, part: RowBatch, offsets: Numbers, columns: list[str]) -> RowBatch:
         """Rows of a base shard, of the types that all of its shards are read as."""

@@ -247,6 +247,8 @@ def _asked_rows(step: LabelStep, pools: Sequence[PoolLabels]) -> AskedRows | Non
     rows = int(pc.sum(inventory.table["rows"]).as_py())
     claim = step.votes.claim(step.name, pool.label_set, rows)
     account = step.votes.account
+    if step.votes.elsewhere:
+        log.warning("labels.%s: %s", step.name, step.votes.elsewhere)
     entry = claim_votes(open_storage(account), claim, step.votes.answered)
     asked = entry.allowance.asked
     return AskedRows(account, pool.label_set, entry.allowance, first_rows(inventory, asked))

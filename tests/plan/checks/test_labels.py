@@ -60,6 +60,11 @@ SEALED = """
             "labels.sealed is encrypted, and what is made of it would be plain",
         ),
         (
+            '[labels.made]\nlabeler = { kind = "pooled", votes = "labels.large", '
+            'groups = "labels.sealed" }\nover = ["test"]\n',
+            "labels.sealed is encrypted, and what is made of it would be plain",
+        ),
+        (
             '[review]\nover = "test"\nlabels = ["sealed"]\n',
             "labels.sealed is encrypted, and a review",
         ),

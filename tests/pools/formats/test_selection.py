@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import chain
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from distill.core.errors import PoolError, StorageError
+from distill.pools.formats import selection
 from distill.pools.formats.open import format_named
 from distill.pools.formats.parquet import ParquetShard
 from distill.pools.formats.reader import RowReader
@@ -155,6 +157,33 @@ def test_rows_of_another_file_pass_for_those_that_were_chosen(tmp_path, harm, me
     reader = RowReader(folder, key, range(8), ["id"], format="selection", part_rows=2)
     with pytest.raises(PoolError, match=message):
         reader.take(range(5))
+
+
+def test_rows_of_a_changed_file_outlive_its_being_restored(tmp_path):
+    base, folder, key = _selection(open_storage(str(tmp_path)), CHOSEN)
+    file = tmp_path / "base" / "part-1.parquet"
+    times = file.stat()
+    # of the same size, with other numbers
+    other = [{**row, "id": row["id"] + 1} for row in _rows(1)]
+    content = base.read("part-1.parquet")
+    file.write_bytes(file_of(other, "parquet"))
+    with pytest.raises(PoolError, match="changed since it was listed"):
+        read_rows(folder, key, range(4, 5), ["id"], format="selection")
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    found = read_rows(folder, key, range(4, 5), ["id"], format="selection").table
+    assert found["id"].to_pylist() == [105]
+
+
+def test_a_file_that_another_thread_forgets_meanwhile_is_lost(tmp_path, monkeypatch):
+    class Forgetting(dict):
+        def __setitem__(self, file, addresses):
+            super().__setitem__(file, addresses)
+            self.clear()
+
+    _, folder, key = _selection(open_storage(str(tmp_path)), CHOSEN)
+    monkeypatch.setattr(selection, "_known_files", Forgetting())
+    assert read_footer(folder, key, "selection").row_groups == (len(CHOSEN),)
 
 
 def test_damaged_addresses_name_other_rows(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -227,6 +228,26 @@ def test_an_account_that_is_gone_beside_what_was_answered_is_a_fresh_budget(fold
     add_label_set(folder)
     with pytest.raises(StorageError, match=r"no entry of labels\.votes.*spent again"):
         label_pool(load_job(folder / "job.toml"), "more", engine="local")
+
+
+def test_teachers_of_changed_settings_answer_about_the_same_people_and_nobody_says_so(
+    folder, caplog
+):
+    label(folder)
+    text = (folder / "job.toml").read_text("utf-8")
+    text = text.replace("epochs = 15", "epochs = 16")
+    more = text[text.index("[labels.votes]") :].replace("votes", "more")
+    (folder / "job.toml").write_text(text + more, "utf-8")
+    job = load_job(folder / "job.toml")
+    fit_labelers(job, engine="local")
+    # labels.votes is of the teachers of before, whose account is whole
+    (summary,) = label_pool(job, "more", engine="local")
+    assert summary.labelled
+    assert "Former teachers of fit.voters" in caplog.text
+    statement = votes_statement(Plan(job).workspace, "more")
+    assert statement is not None
+    assert statement.epsilon <= 20
+    assert re.search(r"answered with epsilon = (19\.|20)", statement.notes[-1])
 
 
 def test_confident_votes_leave_rows_unlabelled_for_no_reason(tmp_path):
