@@ -163,5 +163,7 @@ def _selection(workspace: Workspace, name: str, pool: OpenPool) -> str:
         inventory.masks,
         sorted(pool.spec.dropped),
         workspace.tables.fragment_rows,
+        # another teacher was asked about nothing, and owes no answer to what this one was asked
+        workspace.tables.cascade[name].label_set,
     ]
     return f"cascade-{slug(name)}-{digest(identity)[:12]}"

@@ -27,6 +27,10 @@ def silent(_line: str) -> None:
     pass
 
 
+def interrupt(*_arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
 def applied(job, name, pool="rows", say=silent):
     """What the command has written, verified."""
     found = apply_student(job, name, pool, say, engine="local", verify=True)
@@ -265,6 +269,42 @@ def test_a_teacher_is_asked_twice_about_a_row_that_another_threshold_sent_on(app
     assert sent_to_teacher(applied(job, "sure").uri) == few
     assert bought(job) == len(many)
     assert [folder] == list((job.folder / "runs/labels/teacher/v1").glob("select.*"))
+
+
+def test_another_teacher_is_asked_about_rows_that_only_the_first_was_sent(applying):
+    other = (
+        '[labels.other]\nlabeler = { kind = "custom", file = "teacher.py" }\nover = ["taught"]\n'
+    )
+    job = applying(cascade(at_least=0.9))
+    applied(job, "sure")
+    more = other + cascade("labels.other", at_least=0.8)
+    job = load_job(write_job(job.folder, TABLES + more))
+    found = apply_student(job, "sure", "rows", silent, engine="local")
+    commits = (job.folder / "runs/labels/other/v1").glob("select.*/commits/*")
+    asked = sum(json.loads(each.read_text("utf-8"))["body"]["rows"] for each in commits)
+    assert asked == found.cascade.sent
+
+
+def test_nobody_is_told_that_a_teacher_is_paid_for_a_choice_that_was_given_up(
+    applying, monkeypatch, caplog
+):
+    job = applying(cascade(at_least=0.9))
+    with monkeypatch.context() as patched:
+        patched.setattr("distill.run.apply._answered", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            applied(job, "sure")
+    assert "earlier choice" not in caplog.text
+    job = load_job(write_job(job.folder, TABLES + cascade(at_least=0.8)))
+    few = sent_to_teacher(applied(job, "sure").uri)
+    assert f"though {len(few)} are sent on: an earlier choice" in caplog.text
+    caplog.clear()
+    # under another name there is another account
+    renamed = cascade(at_least=0.8).replace("cascade.sure", "cascade.surer")
+    before = bought(job)
+    job = load_job(write_job(job.folder, TABLES + renamed))
+    assert sent_to_teacher(applied(job, "surer").uri) == few
+    assert bought(job) == before + len(few)
+    assert "earlier choice" not in caplog.text
 
 
 def test_a_file_that_changed_is_answered_as_it_was(applying):
