@@ -93,7 +93,13 @@ def cascade_step(
 
 
 def sending(workspace: Workspace, step: CascadeStep, labels: str) -> Sending:
-    """Return the tables that let a labeler of the job answer what is sent on."""
+    """Return the tables that let a labeler of the job answer what is sent on. Raises StorageError
+    where the selection of it is lost."""
+    if not workspace.rounds(step.selection):
+        raise StorageError(
+            f"{step.selection_folder} is not there, which says what was sent on. Restore it from a"
+            " copy, or give the cascade another name, by which all is asked about again."
+        )
     by = Uncertain(kind="uncertain", labels=labels, measure="margin")
     select = Select(of=f"pools.{step.pool.name}", by=by, rows=1, seed=0)
     teacher = str(step.table.label_set)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -269,6 +270,15 @@ def test_a_teacher_is_asked_twice_about_a_row_that_another_threshold_sent_on(app
     assert sent_to_teacher(applied(job, "sure").uri) == few
     assert bought(job) == len(many)
     assert [folder] == list((job.folder / "runs/labels/teacher/v1").glob("select.*"))
+
+
+def test_a_selection_that_is_lost_is_asked_for_by_a_command_that_nobody_can_give(applying):
+    job = applying(cascade())
+    applied(job, "sure")
+    for lost in ("selections", "applied"):
+        shutil.rmtree(job.folder / "runs" / lost)
+    with pytest.raises(StorageError, match="Restore it from a copy, or give the cascade another"):
+        applied(load_job(job.path), "sure")
 
 
 def test_another_teacher_is_asked_about_rows_that_only_the_first_was_sent(applying):
