@@ -17,6 +17,7 @@ from distill.labelers.network import NetworkLabeler
 from distill.labels.encryption import read_encrypted
 from distill.plan.load import load_job
 from distill.run import apply_student, export_students, label_pool, plan_cascades, train_students
+from distill.stages.apply import send_on
 from tests.resolved import find_student
 from tests.stages.apply.conftest import CASCADE, TABLES, write_rows_of
 from tests.tiny import pixels, write_job
@@ -315,6 +316,18 @@ def test_nobody_is_told_that_a_teacher_is_paid_for_a_choice_that_was_given_up(
     assert sent_to_teacher(applied(job, "surer").uri) == few
     assert bought(job) == before + len(few)
     assert "earlier choice" not in caplog.text
+
+
+def test_a_record_of_very_many_files_is_too_large_to_be_written(applying, monkeypatch):
+    due = sent_to_teacher(applied(applying(cascade()), "sure").uri)
+    monkeypatch.setattr(send_on, "_RECORD_FILES", 4)
+    job = applying(cascade(), "other")
+    assert sent_to_teacher(applied(job, "sure").uri) == due
+    assert bought(job) == len(due)
+    (rounds,) = (job.folder / "runs/selections").glob("*/v1/rounds")
+    records = [json.loads(each.read_text("utf-8"))["body"] for each in sorted(rounds.iterdir())]
+    assert [len(each["files"]) for each in records] == [4, 4, 1]
+    assert sum(each["rows"] for each in records) == len(due)
 
 
 def test_a_file_that_changed_is_answered_as_it_was(applying):
