@@ -2,8 +2,8 @@
 sent on, and who answers them.
 
 The rows that are sent on are a selection like any other, so the teacher's label set over them is
-committed, resumed and paid for as `labels over select` is. There is one of a cascade and a pool: where
-the pool grows, or the threshold moves, a round adds the rows that the teacher was not asked about
+committed, resumed and paid for as `labels over select` is. There is one of a cascade, its teacher and a pool:
+where the pool grows, or the threshold moves, a round adds the rows that the teacher was not asked about
 before, and it is asked about these alone. Where it has labelled the whole pool before, nothing is
 labelled anew.
 """
@@ -93,7 +93,13 @@ def cascade_step(
 
 
 def sending(workspace: Workspace, step: CascadeStep, labels: str) -> Sending:
-    """Return the tables that let a labeler of the job answer what is sent on."""
+    """Return the tables that let a labeler of the job answer what is sent on. Raises StorageError
+    where the selection of it is lost."""
+    if not workspace.rounds(step.selection):
+        raise StorageError(
+            f"{step.selection_folder} is not there, which says what was sent on. Restore it from a"
+            " copy, or give the cascade another name, by which all is asked about again."
+        )
     by = Uncertain(kind="uncertain", labels=labels, measure="margin")
     select = Select(of=f"pools.{step.pool.name}", by=by, rows=1, seed=0)
     teacher = str(step.table.label_set)
@@ -163,5 +169,7 @@ def _selection(workspace: Workspace, name: str, pool: OpenPool) -> str:
         inventory.masks,
         sorted(pool.spec.dropped),
         workspace.tables.fragment_rows,
+        # another teacher was asked about nothing, and owes no answer to what this one was asked
+        workspace.tables.cascade[name].label_set,
     ]
     return f"cascade-{slug(name)}-{digest(identity)[:12]}"

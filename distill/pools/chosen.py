@@ -105,7 +105,8 @@ def write_measure(folder: Storage, measure: RoundMeasure) -> RoundMeasure:
 
 def _read_records(records: Storage) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for entry in records.list_objects():
+    # from the thousandth round on, names are longer, and no longer sorted by number
+    for entry in sorted(records.list_objects(), key=lambda entry: (len(entry.key), entry.key)):
         number = len(found)
         key = _round_key(number)
         if entry.key != key:

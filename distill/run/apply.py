@@ -9,6 +9,7 @@ are as `[apply.NAME.compute]` and the teacher's own `compute` say.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -29,10 +30,12 @@ from distill.plan.checks.applied import require_cascade
 from distill.run.driver import Driver
 from distill.run.lines import cascade_line, labels_line
 from distill.spec.labels import Labels
-from distill.spec.selections import Select
+from distill.spec.selections import SELECT, Select
 from distill.stages.apply.applied_files import Applied, read_applied, verify_applied
 from distill.stages.apply.send_on import send_on
 from distill.stages.apply.write_rows import write_rows
+
+log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 
@@ -118,8 +121,30 @@ def _answered(
     more = sending(workspace, step, labels)
     asking = _with_tables(driver, more.labels, more.select)
     asking.prepare((teacher,))
+    _warn_of_former_rows(asking, step, result, teacher)
     _label(asking, teacher, say)
     return sent_rows(asking.plan.workspace, step, result, of_pool=False)
+
+
+def _warn_of_former_rows(
+    driver: Driver, step: CascadeStep, result: CascadeResult, teacher: str
+) -> None:
+    """Say where the teacher is going to be paid for rows that are no longer sent on: of a larger
+    choice whose labelling was cut off."""
+    over = f"{SELECT}{step.selection}"
+    workspace = driver.plan.workspace
+    rows = workspace.pool(over).inventory.rows
+    left = rows - workspace.label_set(teacher, over).entries.rows
+    if left > result.sent:
+        log.warning(
+            "cascade.%s: labels.%s is asked about %d rows, though %d are sent on: an earlier choice,"
+            " whose labelling was cut off, sent on the others. To give these up, stop now and give"
+            " the cascade another name; what was answered before is then asked again.",
+            step.name,
+            teacher,
+            left,
+            result.sent,
+        )
 
 
 def _write(

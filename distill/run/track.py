@@ -20,6 +20,8 @@ def track_results(
     """
     if tensorboard is None and mlflow is None:
         raise JobError("Nowhere to track to. Give --tensorboard FOLDER, --mlflow URI, or both.")
+    if tensorboard is not None and "://" in tensorboard:
+        raise JobError(f"--tensorboard {tensorboard}: name a folder of this machine.")
     from distill.stages.track.mlflow import require_mlflow, track_in_mlflow
     from distill.stages.track.tensorboard import require_tensorboard, track_in_tensorboard
 

@@ -100,8 +100,8 @@ def labels_of(
     found = np.searchsorted(known, rows, sorter=order)
     if not np.isin(rows, known).all():
         raise StorageError(
-            f"{folder}: it lacks rows that are sent on. Restore it from a copy, or delete it and run"
-            " the same command again."
+            f"{folder}: it lacks rows that are sent on. Restore it from a copy, or give the cascade"
+            " another name, by which all are asked about again."
         )
     tables = [
         read_label_rows(labels, Chunk(0, shards[key], 0, len(numbers)))

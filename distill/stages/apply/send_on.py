@@ -13,7 +13,7 @@ again by `sureness.unsure_rows`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -49,6 +49,8 @@ from distill.stages.apply.sureness import (
 from distill.stages.apply.thresholds import UnprovenError, choose_sets, choose_threshold
 from distill.storage.open import open_storage
 
+_RECORD_FILES = 16_000  # of 45 bytes each, where a record may have 1 MiB
+
 log = logging.getLogger(__name__)
 
 
@@ -71,12 +73,18 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Added:
+    """What the selection lacked of one fragment."""
+
+    files: tuple[str, ...]
+    rows: int
+
+
+@dataclass(frozen=True)
 class Sent:
     """What one pass over some fragments found."""
 
-    files: tuple[str, ...]
-    new: int
-    """Rows in these files."""
+    added: tuple[Added, ...]
     rows: int
     """That are sent on."""
     unreadable: int
@@ -84,10 +92,7 @@ class Sent:
     def plus(self, other: Sent) -> Sent:
         """Return both."""
         return Sent(
-            self.files + other.files,
-            self.new + other.new,
-            self.rows + other.rows,
-            self.unreadable + other.unreadable,
+            self.added + other.added, self.rows + other.rows, self.unreadable + other.unreadable
         )
 
 
@@ -231,15 +236,25 @@ def _record_sent(step: CascadeStep, threshold: Threshold, engine: Engine) -> Sen
         rounds = read_rounds(folder)
         sent = _find_sent(step, threshold, rounds, engine)
         reach("cascade.before_record")
-        if not sent.new:
+        # where another driver came first with other rows, what it lacks is looked for again
+        records = _records(step, threshold, len(rounds), sent)
+        if all(put_round(folder, record).files == record.files for record in records):
             return sent
-        record = ChosenRound(
-            number=len(rounds),
+
+
+def _records(
+    step: CascadeStep, threshold: Threshold, first: int, sent: Sent
+) -> Iterator[ChosenRound]:
+    """The rounds that are added, from number `first` on: one, but of very many files, of which a
+    record would be too large for a conditional put."""
+    for number, added in enumerate(_cut(sent.added), first):
+        yield ChosenRound(
+            number=number,
             asked=step.asked,
             method={"kind": "cascade", "by": threshold.by, "threshold": threshold.threshold},
             seed=0,
-            rows=sent.new,
-            files=sent.files,
+            rows=sum(each.rows for each in added),
+            files=tuple(file for each in added for file in each.files),
             pins=step.pins,
             counts={
                 "pool": step.pool.inventory.rows,
@@ -247,9 +262,20 @@ def _record_sent(step: CascadeStep, threshold: Threshold, engine: Engine) -> Sen
                 "duplicates": 0,
             },
         )
-        if put_round(folder, record).files == sent.files:
-            return sent
-        # another driver came first with other rows
+
+
+def _cut(added: Sequence[Added]) -> Iterator[list[Added]]:
+    run: list[Added] = []
+    files = 0
+    for each in added:
+        if run and files + len(each.files) > _RECORD_FILES:
+            yield run
+            run = []
+            files = 0
+        run.append(each)
+        files += len(each.files)
+    if run:
+        yield run
 
 
 def _find_sent(
@@ -282,10 +308,11 @@ def _send_on(
     sent = unsure_rows(logits, labelled, threshold)
     unreadable = int((~labelled).sum())
     if book is None:  # nobody is asked
-        return Sent((), 0, len(sent), unreadable)
+        return Sent((), len(sent), unreadable)
     known = asked_rows(book.folder, place.asked)
     new = sent[~np.isin(sent + fragment.start, known)]
-    files: tuple[str, ...] = ()
+    added: tuple[Added, ...] = ()
     if len(new):
         files = book.put(place.place, fragment, new, log_odds(logits[new]))
-    return Sent(files, len(new), len(sent), unreadable)
+        added = (Added(files, len(new)),)
+    return Sent(added, len(sent), unreadable)

@@ -41,6 +41,7 @@ from distill.stages.apply.sureness import Bool, Float64, Int64, probability_at
 _SHARES = [number / 40 for number in range(1, 41)]
 """Of the pool's rows: what thresholds are tried for."""
 _HALF = 0.5
+_HAIR = 1e-9
 _SPARE = 1.1
 """Of the rows that the first trial needs: it gets about a share of the labelled ones."""
 
@@ -106,7 +107,9 @@ def choose_sets(of_truth: Float64, at_least: float, confidence: float) -> Thresh
     rank = 1
     while rank < labelled and at_most(rank, labelled, miss_rate) <= level:
         rank += 1
-    threshold = float(np.sort(of_truth)[rank - 1])
+    # a hair lower: that very row is often the pool's too, and another machine's exponential may
+    # differ in its last bit, by which whoever writes would find other rows than were sent on
+    threshold = float(np.sort(of_truth)[rank - 1]) * (1 - _HAIR)
     held = int((of_truth >= threshold).sum())
     bound = lowest_share(held, labelled, level)
     return Threshold(

@@ -180,8 +180,7 @@ def _fragment_table(step: WriteStep, task: _Task) -> pa.Table:
         columns |= answer_columns(answers, contract, probabilities=step.probabilities)
     else:
         threshold = step.sent.result.threshold
-        logits = answers.raw.astype(np.float64)  # as they were chosen by
-        unsure = unsure_rows(logits, answers.labelled, threshold)
+        unsure = unsure_rows(answers.raw, answers.labelled, threshold)
         others = _others(step, task, chunk, unsure)
         columns |= cascade_columns(
             answers, contract, threshold, others, probabilities=step.probabilities

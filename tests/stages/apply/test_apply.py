@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,7 @@ from distill.labelers.network import NetworkLabeler
 from distill.labels.encryption import read_encrypted
 from distill.plan.load import load_job
 from distill.run import apply_student, export_students, label_pool, plan_cascades, train_students
+from distill.stages.apply import send_on
 from tests.resolved import find_student
 from tests.stages.apply.conftest import CASCADE, TABLES, write_rows_of
 from tests.tiny import pixels, write_job
@@ -25,6 +27,10 @@ ROWS = 440
 
 def silent(_line: str) -> None:
     pass
+
+
+def interrupt(*_arguments: object) -> None:
+    raise KeyboardInterrupt
 
 
 def applied(job, name, pool="rows", say=silent):
@@ -265,6 +271,63 @@ def test_a_teacher_is_asked_twice_about_a_row_that_another_threshold_sent_on(app
     assert sent_to_teacher(applied(job, "sure").uri) == few
     assert bought(job) == len(many)
     assert [folder] == list((job.folder / "runs/labels/teacher/v1").glob("select.*"))
+
+
+def test_a_selection_that_is_lost_is_asked_for_by_a_command_that_nobody_can_give(applying):
+    job = applying(cascade())
+    applied(job, "sure")
+    for lost in ("selections", "applied"):
+        shutil.rmtree(job.folder / "runs" / lost)
+    with pytest.raises(StorageError, match="Restore it from a copy, or give the cascade another"):
+        applied(load_job(job.path), "sure")
+
+
+def test_another_teacher_is_asked_about_rows_that_only_the_first_was_sent(applying):
+    other = (
+        '[labels.other]\nlabeler = { kind = "custom", file = "teacher.py" }\nover = ["taught"]\n'
+    )
+    job = applying(cascade(at_least=0.9))
+    applied(job, "sure")
+    more = other + cascade("labels.other", at_least=0.8)
+    job = load_job(write_job(job.folder, TABLES + more))
+    found = apply_student(job, "sure", "rows", silent, engine="local")
+    commits = (job.folder / "runs/labels/other/v1").glob("select.*/commits/*")
+    asked = sum(json.loads(each.read_text("utf-8"))["body"]["rows"] for each in commits)
+    assert asked == found.cascade.sent
+
+
+def test_nobody_is_told_that_a_teacher_is_paid_for_a_choice_that_was_given_up(
+    applying, monkeypatch, caplog
+):
+    job = applying(cascade(at_least=0.9))
+    with monkeypatch.context() as patched:
+        patched.setattr("distill.run.apply._answered", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            applied(job, "sure")
+    assert "earlier choice" not in caplog.text
+    job = load_job(write_job(job.folder, TABLES + cascade(at_least=0.8)))
+    few = sent_to_teacher(applied(job, "sure").uri)
+    assert f"though {len(few)} are sent on: an earlier choice" in caplog.text
+    caplog.clear()
+    # under another name there is another account
+    renamed = cascade(at_least=0.8).replace("cascade.sure", "cascade.surer")
+    before = bought(job)
+    job = load_job(write_job(job.folder, TABLES + renamed))
+    assert sent_to_teacher(applied(job, "surer").uri) == few
+    assert bought(job) == before + len(few)
+    assert "earlier choice" not in caplog.text
+
+
+def test_a_record_of_very_many_files_is_too_large_to_be_written(applying, monkeypatch):
+    due = sent_to_teacher(applied(applying(cascade()), "sure").uri)
+    monkeypatch.setattr(send_on, "_RECORD_FILES", 4)
+    job = applying(cascade(), "other")
+    assert sent_to_teacher(applied(job, "sure").uri) == due
+    assert bought(job) == len(due)
+    (rounds,) = (job.folder / "runs/selections").glob("*/v1/rounds")
+    records = [json.loads(each.read_text("utf-8"))["body"] for each in sorted(rounds.iterdir())]
+    assert [len(each["files"]) for each in records] == [4, 4, 1]
+    assert sum(each["rows"] for each in records) == len(due)
 
 
 def test_a_file_that_changed_is_answered_as_it_was(applying):

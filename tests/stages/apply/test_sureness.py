@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.stages.apply.sureness import BINS, bins_of, log_odds, probability_at, softmax
+from distill.core.cascades import Threshold
+from distill.stages.apply.sureness import (
+    BINS,
+    bins_of,
+    log_odds,
+    probability_at,
+    softmax,
+    sure_rows,
+    unsure_rows,
+)
 
 
 def test_log_odds_are_those_of_the_likeliest_class():
@@ -38,3 +47,16 @@ def test_the_border_of_a_bin_is_a_probability_that_its_rows_reach():
         assert (likeliest[bins < number] <= border + 1e-12).all()
     assert probability_at(0) < 1e-11
     assert probability_at(BINS - 1) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("by", ["confidence", "sets"])
+def test_rows_that_are_looked_at_by_blocks_are_others(by):
+    logits = np.random.default_rng(2).normal(size=(2_500, 4)).astype(np.float32) * 2
+    border = int(np.median(bins_of(log_odds(logits))))
+    threshold = Threshold(
+        by=by, threshold=0.3, bin=border, labelled=1, answered=1, right=1, bound=0.9
+    )
+    labelled = np.arange(2_500) % 7 > 0
+    due = np.flatnonzero(labelled & ~sure_rows(logits.astype(np.float64), threshold))
+    assert 0 < len(due) < 2_000
+    np.testing.assert_array_equal(unsure_rows(logits, labelled, threshold), due)

@@ -11,6 +11,7 @@ from distill.core.results import FORM
 from distill.core.schema import seal
 from distill.run.track import track_results
 from distill.stages.track.series import series_of
+from distill.stages.track.tensorboard import track_in_tensorboard
 from tests.command import distill
 from tests.core.evaluations import evaluation, method
 
@@ -67,6 +68,29 @@ def test_a_killed_tracking_is_drawn_twice(judged):
     assert len(list(place.glob("*/events*"))) == 3
 
 
+def test_a_student_that_is_named_like_a_label_set_is_drawn_into_its_curve(judged):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder, made = judged
+    (teacher, student, _) = made.methods
+    long = "s" * 300
+    methods = [
+        teacher,
+        replace(student, name="large", key="students.large.main"),
+        replace(student, name=long, key=f"students.{long}.main"),
+    ]
+    place, written = track_in_tensorboard(replace(made, methods=methods), folder / "board")
+    assert written == 3
+    folders = sorted(each for each in place.iterdir() if each.is_dir())
+    assert len(folders) == 3
+    read = [EventAccumulator(str(each)).Reload().Scalars("test/accuracy") for each in folders]
+    assert sorted(value for (value,) in ([each.value for each in one] for one in read)) == [
+        pytest.approx(0.8),
+        pytest.approx(0.8),
+        pytest.approx(0.95),
+    ]
+
+
 @pytest.mark.filterwarnings("default")  # of MLflow's own dependencies
 def test_mlflow_has_other_numbers_or_the_same_twice(judged):
     mlflow = pytest.importorskip("mlflow")
@@ -111,5 +135,7 @@ def test_a_missing_library_is_told_with_the_line_that_installs_it(judged, monkey
     monkeypatch.setattr("distill.stages.track.tensorboard.find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'distill\[tensorboard\]'"):
         track_results([str(folder / "result")], tensorboard=str(folder / "b"))
+    with pytest.raises(JobError, match="name a folder of this machine"):
+        track_results([str(folder / "result")], tensorboard="s3://bucket/board")
     with pytest.raises(JobError, match="Nowhere to track to"):
         track_results([str(folder / "result")])
