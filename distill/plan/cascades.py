@@ -2,10 +2,10 @@
 sent on, and who answers them.
 
 The rows that are sent on are a selection like any other, so the teacher's label set over them is
-committed, resumed and paid for as `labels over select` is. There is one of a cascade, its teacher and a pool:
-where the pool grows, or the threshold moves, a round adds the rows that the teacher was not asked about
-before, and it is asked about these alone. Where it has labelled the whole pool before, nothing is
-labelled anew.
+committed, resumed and paid for as `labels over select` is. There is one of a cascade, its teacher
+and a pool: where the pool grows, or the threshold moves, a round adds the rows that the teacher was
+not asked about before, and it is asked about these alone. Where it has labelled the whole pool
+before, nothing is labelled anew.
 """
 
 from __future__ import annotations
