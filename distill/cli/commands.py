@@ -52,7 +52,10 @@ class _Commands(Mapping[str, Any]):
 @cache
 def _commands_of(module_name: str) -> Mapping[str, Any]:
     module = import_module(f"distill.cli.{module_name}")
-    return get_group(module.commands).commands
+    # a group's help is plain where the one above it is: without, each command's would be in boxes
+    plain = typer.Typer(rich_markup_mode=None, add_completion=False)
+    plain.add_typer(module.commands)
+    return get_group(plain).commands
 
 
 class _Group(TyperGroup):

@@ -190,6 +190,8 @@ def without_secrets(error: Exception) -> str:
     address with a signature, shall not find it in a log."""
     words = re.sub(r"//[^/@\s]*@", "//…@", str(error))
     words = re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]+", r"\1?…", words)
+    # http.client's words have no host before the path
+    words = re.sub(r"\?[^\s'\"]*Signature=[^\s'\"]*", "?…", words)
     return words or type(error).__name__
 
 

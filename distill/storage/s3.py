@@ -20,7 +20,7 @@ import fsspec
 from botocore.exceptions import ClientError
 
 from distill.storage import transfers
-from distill.storage.answers import original, status_of
+from distill.storage.answers import BrokenBodyError, original, status_of
 from distill.storage.base import ObjectMeta
 from distill.storage.direct import CONNECTIONS, DirectGets
 from distill.storage.range_reader import TAIL_BYTES
@@ -81,12 +81,15 @@ class S3Storage(RemoteStorage):
             if status_of(original(error)) == 416:
                 return 0, "", b""  # no range lies in an object without a byte
             raise
-        content_range = answer.get("ContentRange", f"/{len(tail)}")
-        return int(content_range.rpartition("/")[2]), answer["ETag"], tail
+        # a store without ranges sends all
+        size_bytes = int(answer.get("ContentRange", f"/{len(tail)}").rpartition("/")[2])
+        _require_range(answer, size_bytes - len(tail), size_bytes)
+        return size_bytes, answer["ETag"], tail
 
     async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
         headers = {"Range": f"bytes={start}-{stop - 1}", "If-Match": token}
-        _, content = await _get(fs, path, **headers)
+        answer, content = await _get(fs, path, **headers)
+        _require_range(answer, start, stop)
         return content
 
     async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
@@ -134,6 +137,13 @@ async def _get(fs: Any, path: str, **headers: str) -> tuple[dict[str, Any], byte
         content = await transfers.whole_body(stream, int(answer["ContentLength"]))
     fs.direct.allow(path.partition("/")[0])
     return answer, content
+
+
+def _require_range(answer: dict[str, Any], start: int, stop: int) -> None:
+    """Raise BrokenBodyError where other bytes came than were asked for."""
+    come = answer.get("ContentRange")
+    if come is not None and not come.startswith(f"bytes {start}-{stop - 1}/"):
+        raise BrokenBodyError(f"{come} came where bytes {start}-{stop - 1} were asked for")
 
 
 def _md5(answer: dict[str, Any]) -> str:

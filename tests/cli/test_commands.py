@@ -67,3 +67,11 @@ def test_init_refuses_a_folder_without_a_pool(tmp_path):
     ended = distill("init", tmp_path / "none")
     assert ended.code == 2
     assert "no file lies at" in ended.output
+
+
+def test_the_help_of_a_command_is_in_boxes_that_a_plain_terminal_cannot_show():
+    for command in ("run", "status", "apply"):
+        ended = distill(command, "--help")
+        assert ended.code == 0
+        assert ended.output.isascii(), ended.output
+        assert f"distill {command} [OPTIONS]" in ended.output
