@@ -110,6 +110,9 @@ def _is_strict(letters: Letters, marks: CsvMarks) -> bool:
         closing = closing[closing < len(letters) - 1]
         if not is_border[letters[opening - 1]].all() or not is_border[letters[closing + 1]].all():
             return False
+        # a delimiter that is escaped is text, behind which no cell begins
+        if marks.escape and (letters[opening[opening > 1] - 2] == ord(marks.escape)).any():
+            return False
     return True
 
 

@@ -35,7 +35,7 @@ ALONE = """
 import sys
 import torch
 from model import load
-assert not [name for name in sys.modules if name.partition(".")[0] == "distill"]
+assert sys.modules.get("distill") is None
 from safetensors.torch import load_file, save_file
 with torch.inference_mode():
     save_file(load()(load_file("seen.safetensors")["x"]), "said.safetensors")
