@@ -32,15 +32,12 @@ _TIMED_ROWS = 5_000  # that each method is asked about for its pace
 
 def trainings_are_short(plans: Sequence[TrainingPlan]) -> bool:
     """Whether all of them together are, of fits for which nobody asked for workers or GPUs."""
+    # first, since steps are counted by cutting all rows of a pool, and students' may be billions
+    if not all(map(_may_be_here, plans)):
+        return False
     uses = sum(map(_uses, plans))
-    steps = sum(_steps(plan) for plan in plans)
-    return uses <= _MOST_USES and steps <= _MOST_STEPS and all(map(_may_be_here, plans))
-
-
-def rows_seen(plan: TrainingPlan) -> int:
-    """Return the rows of batches that all steps together see, padding included; fewer where
-    training stops early, which its last word says."""
-    return _steps(plan) * plan.training.batch_rows
+    steps = sum(plan.steps for plan in plans)
+    return uses <= _MOST_USES and steps <= _MOST_STEPS
 
 
 def fit_is_short(inputs: FitInputs) -> bool:
@@ -71,16 +68,12 @@ def evaluation_is_short(step: EvaluateStep) -> bool:
 def _uses(plan: TrainingPlan) -> int:
     network = plan.plan
     numbers = _numbers(network.in_features, is_text=network.model.reads_text)
-    return rows_seen(plan) * network.weights * numbers
+    return plan.rows_seen * network.weights * numbers
 
 
 def _numbers(width: int, *, is_text: bool) -> int:
     """Numbers in a row, of a text its tokens."""
     return max(width, _TOKENS) if is_text else width
-
-
-def _steps(plan: TrainingPlan) -> int:
-    return plan.training.epochs * plan.order(0).steps_per_epoch
 
 
 def _may_be_here(plan: TrainingPlan) -> bool:

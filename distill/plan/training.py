@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from distill.job.sweep import Variant
@@ -113,6 +114,17 @@ class TrainingPlan:
     def is_of_fit(self) -> bool:
         """Whether a labeler is fitted, and no student taught."""
         return self.key.startswith("fit.")
+
+    @cached_property
+    def steps(self) -> int:
+        """Steps of all epochs, if nothing stops them early."""
+        # kept: all rows are cut into chunks for it
+        return self.training.epochs * self.order(0).steps_per_epoch
+
+    @property
+    def rows_seen(self) -> int:
+        """Rows of batches that all steps together see, padding included."""
+        return self.steps * self.training.batch_rows
 
     def order(self, source: int) -> Sampler:
         """In which order the rows of one source are seen."""

@@ -15,7 +15,7 @@ from distill.labels.lease import hold_lease
 from distill.models.record import ModelRecord, Trained, read_record
 from distill.plan.costs.limits import Allowance
 from distill.plan.needs import training_needs
-from distill.plan.short import rows_seen, trainings_are_short
+from distill.plan.short import trainings_are_short
 from distill.plan.steps import TrainStep
 from distill.plan.training import TrainingPlan
 from distill.storage.open import open_storage
@@ -93,7 +93,8 @@ def _train_together(
         asked = [training_needs(plan.key, plan.plan, plan.training) for plan in plans]
         for needs in dict.fromkeys(asked):
             engine.require(needs)
-        rows = sum(map(rows_seen, plans))
+        # fewer where training stops early, which its last word says
+        rows = sum(plan.rows_seen for plan in plans)
         bar = held.enter_context(track(title, rows))
         # torch is loaded here, where something is trained
         from distill.stages.train.loop import run_trainings

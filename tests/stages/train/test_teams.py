@@ -12,7 +12,6 @@ from distill.core import progress
 from distill.core.errors import TrainingError, UnlearnableError
 from distill.models.record import read_weights
 from distill.plan.load import load_job
-from distill.plan.short import rows_seen
 from distill.run import train_students
 from distill.stages.train import assignment
 from tests.engine.working import Bar
@@ -182,7 +181,7 @@ def test_a_training_that_cannot_be_learned_ends_the_others_or_is_not_told_or_oth
     shutil.copytree(labelled, tmp_path / "job")
     job = load_job(write_job(tmp_path / "job", text))
     (void,) = [plan_student(job, variant) for variant in job.chosen_variants(["void"])]
-    due_rows = sum(rows_seen(plan_student(job, variant)) for variant in job.variants)
+    due_rows = sum(plan_student(job, variant).rows_seen for variant in job.variants)
     with pytest.raises(UnlearnableError) as told:
         train_students(job)
     first, second, last = str(told.value).splitlines()
@@ -197,7 +196,7 @@ def test_a_training_that_cannot_be_learned_ends_the_others_or_is_not_told_or_oth
     bars.clear()
     with pytest.raises(UnlearnableError, match=r"^void: .*not one row counts"):
         train_students(job, ["void", *STUDENTS])
-    assert [total for total, _ in bars] == [rows_seen(void)]
+    assert [total for total, _ in bars] == [void.rows_seen]
 
 
 def test_trainings_are_assigned_unevenly_or_to_two_teams_or_to_none(labelled):
@@ -208,7 +207,7 @@ def test_trainings_are_assigned_unevenly_or_to_two_teams_or_to_none(labelled):
         [plan.name for plan in team] for team in assignment.assign_to_teams(list(plans), 2)
     ]
     assert sorted(name for team in dealt for name in team) == sorted(plan.name for plan in plans)
-    loads = [sum(rows_seen(plan) for plan in team) for team in assignment.assign_to_teams(plans, 2)]
-    assert max(loads) - min(loads) <= max(map(rows_seen, plans))
+    loads = [sum(plan.rows_seen for plan in team) for team in assignment.assign_to_teams(plans, 2)]
+    assert max(loads) - min(loads) <= max(plan.rows_seen for plan in plans)
     assert assignment.assign_to_teams(plans, 1) == [plans], "one team has all, in their order"
     assert sum(map(bool, assignment.assign_to_teams(plans[:2], 3))) == 2
