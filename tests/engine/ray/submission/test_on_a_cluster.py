@@ -36,6 +36,7 @@ class Labeler:
     def label(self, features):
         self.calls += 1
         while self.calls > 8 and Path({hold!r}).exists():
+            Path({hold!r} + ".reached").touch()
             time.sleep(0.05)
         return 2 * features[:, :3]
 """
@@ -198,7 +199,8 @@ def test_a_stopped_job_leaves_what_is_in_work(cluster, job, tmp_path):
     sent = cluster.distill("submit", job, "--env", "CANARY", "--detach")
     assert sent.code == 0, sent.output
     id = re.search(r"Submitted (\S+) ", sent.output)[1]
-    wait_until(lambda: len(commits(job)) >= 2)
+    # a stop that comes before finds nothing in work when it comes between two fragments
+    wait_until((tmp_path / "hold.reached").exists)
     stopping = cluster.start("stop", id)
     wait_until(lambda: "Finishing the fragments in work" in driver_log(cluster, id), stopping)
     held = len(commits(job))
