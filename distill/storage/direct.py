@@ -18,7 +18,7 @@ finds its region), whatever is refused here, and all where the libraries' inner 
 needs have other names. What s3fs is refused as well says nothing of this way; a bucket that gives
 s3fs what it refused here, as one that takes no signed addresses, is read by s3fs alone for a minute.
 
-Nothing is believed of a length but what was asked for: memory grows with what has come.
+A length that is announced is believed as far as it was asked for, and beyond as it comes.
 """
 
 from __future__ import annotations
@@ -76,11 +76,6 @@ class DirectGets:
         self._signed: dict[str, tuple[float, str]] = {}
         """When each object's address was signed, and that."""
         self._lines: urllib3.PoolManager | None = None
-
-    def close(self) -> None:
-        """Close the lines."""
-        if self._lines is not None:
-            self._lines.clear()
 
     def get(
         self,
@@ -188,7 +183,6 @@ def _lines(client: Any, url: str) -> urllib3.PoolManager | None:
     limits = urllib3.Timeout(connect=transfers.CONNECT_SECONDS, read=transfers.ANSWER_SECONDS)
     return urllib3.PoolManager(
         maxsize=transfers.CONNECTIONS,
-        block=True,
         retries=False,
         timeout=limits,
         ssl_context=context,

@@ -5,9 +5,10 @@ One filesystem a process, address and job's settings, used by all threads: its r
 fsspec's one event loop, and the calling thread waits. Listings are never cached (another worker may
 have committed a moment ago), and stream: one page is in memory at a time.
 
-Each store's own class has the coroutines at the end, one HTTP request each where the store allows
-it. The clients' own repetitions are off: they would make the winner of a commit a loser and
-multiply the waits of `retry`, the one place that asks again. Nothing hangs (`transfers`).
+Each store's own class has the methods at the end, one HTTP request each where the store allows it:
+coroutines for that loop, or plain ones where the calling thread asks by itself. The clients' own
+repetitions are off: they would make the winner of a commit a loser and multiply the waits of
+`retry`, the one place that asks again. Nothing hangs (`transfers`).
 
 **Conditional put.** A lost race after an unanswered request may be this writer's own object, stored
 before the line broke, so the object is read and compared.
@@ -57,8 +58,6 @@ _MOST_READS = 5
 
 Page = tuple[Sequence[ObjectMeta], str | None]
 """Some objects, and what tells the store where to go on; None at the end."""
-End = tuple[int, str, bytes]
-Whole = tuple[bytes, str]
 T = TypeVar("T")
 
 Address = tuple[tuple[str, str], ...]
@@ -89,10 +88,9 @@ def forget_filesystems() -> None:
     with _lock:
         forgotten = dict(_filesystems)
         _filesystems.clear()
-    for (process, kind, _, _), filesystem in forgotten.items():
+    for (process, *_), filesystem in forgotten.items():
         if process == os.getpid():
             filesystem.threads.close()
-            kind.close(filesystem)
 
 
 class RemoteStorage(Storage):
@@ -127,10 +125,6 @@ class RemoteStorage(Storage):
     @classmethod
     def prepare(cls, filesystem: Any) -> None:
         """Change a new filesystem."""
-
-    @classmethod
-    def close(cls, filesystem: Any) -> None:
-        """Give back what `prepare` took."""
 
     def folder(self, *names: str) -> Storage:
         return type(self)("/".join([self.uri, *names]))
@@ -294,18 +288,16 @@ class RemoteStorage(Storage):
         """Return what a listing says of an object; its key does not matter."""
         raise NotImplementedError
 
-    def _end(self, fs: Any, path: str) -> End | Awaitable[End]:
+    def _end(self, fs: Any, path: str) -> Any:
         """Return an object's size, its token, and as many of its last bytes as cost no request."""
         entry = result_of(fs, self._info(fs, path))
         return entry.size_bytes, entry.token, b""
 
-    def _fetch(
-        self, fs: Any, path: str, start: int, stop: int, token: str
-    ) -> bytes | Awaitable[bytes]:
+    def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> Any:
         """Return these bytes of the version `token` of an object."""
         raise NotImplementedError
 
-    def _whole(self, fs: Any, path: str) -> Whole | Awaitable[Whole]:
+    def _whole(self, fs: Any, path: str) -> Any:
         """Return a whole object, and its MD5 in hex where the store says one."""
         raise NotImplementedError
 

@@ -58,10 +58,6 @@ class S3Storage(RemoteStorage):
         filesystem.customer = customer_options(options_of(cls.scheme).get(CUSTOMER_KEY))
         filesystem.direct = DirectGets(filesystem)
 
-    @classmethod
-    def close(cls, filesystem: Any) -> None:
-        filesystem.direct.close()
-
     async def _page(self, fs: Any, below: str, token: str) -> Page:
         more = {"ContinuationToken": token} if token else {}
         page = await fs._call_s3("list_objects_v2", Bucket=self._bucket, Prefix=below, **more)

@@ -23,7 +23,7 @@ SLOWEST_BYTES_PER_SECOND = 32_000
 LARGEST_BYTES = 64 << 20
 """What a whole object of unknown size may hold, where its time is limited."""
 CONNECTIONS = 64
-"""A request beyond that waits for a line."""
+"""Requests at once, and lines that are kept."""
 _ENDING_SECONDS = 2.0
 """What requests in work have at the end."""
 _PIECE_BYTES = 1 << 20
