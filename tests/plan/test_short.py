@@ -109,7 +109,8 @@ def test_a_fit_that_is_large_or_chosen_is_trained_in_the_driver(folder, old, new
 def test_a_plan_counts_a_start_that_there_is_not(folder, old, new, starts):
     job = tiny_job(folder, JOB.replace(old, new, 1))
     prepare_inputs(job, engine="local")
-    tried = Tried(steps=dict.fromkeys(["fit.own", "fit.more", "students.small"], [1e-5]))
+    steps = {key: [1e-5] for key in ("fit.own", "fit.more", "students.small")}
+    tried = Tried(steps=steps)
     costs = training_costs(Setting(Plan(job).workspace, (), tried, (), 1, ()))
     hours = {cost.step: cost.worker_hours for cost in costs}
     counted = {key: hours[key].high * 3600 > COLD_SECONDS for key in starts}
