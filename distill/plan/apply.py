@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from distill.core.errors import ContractError, JobError
 from distill.core.schema import digest
 from distill.labelers.student import StudentLabeler, read_model
-from distill.labels.label_set import LabelSet
 from distill.models.record import ModelRecord
 from distill.plan.apply_steps import SentRows, WriteStep
 from distill.plan.checks.labels import label_column_keys
@@ -130,8 +129,8 @@ def write_step(
 
 
 def _sent_pins(sent: SentRows) -> list[object]:
-    answers: LabelSet | None = sent.answers
-    return [sent.result.to_plain(), None if answers is None else answers.label_hash]
+    hashes: list[object] = [each.labels.label_hash for each in sent.answered]
+    return [sent.result.to_plain(), *(hashes or [None])]
 
 
 def _students(workspace: Workspace) -> list[str]:

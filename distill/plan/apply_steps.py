@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from distill.core.cascades import CascadeResult
 from distill.labels.label_set import LabelSet
 from distill.loader.dataset import Dataset
-from distill.pools.chosen import ChosenRound
 from distill.pools.open_pool import OpenPool
 from distill.spec.cascade import Cascade
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a labeler has said of some rows of a pool: as a label set over the pool itself, or over
+    a selection of it."""
+
+    over: str  # the pool, or `select.NAME`
+    labels: LabelSet
+    folder: str = ""  # of the selection; "" of the pool itself
+    # keys of the selection's files by the id of the pool's fragment whose rows they name
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shards: Mapping[str, int] = field(default_factory=dict)  # their numbers as shards, by key
+    is_whole: bool = False  # whether these are all rows of the pool
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,7 @@ class CascadeStep:
     asked: str  # digest of all that decides the choice
     pins: Mapping[str, str]
     fragment_rows: int
+    answered: tuple[Answered, ...]  # rows that are not asked for again
     found: CascadeResult | None
 
 
@@ -40,13 +54,8 @@ class SentRows:
     """Rows of a pool that somebody else answers."""
 
     result: CascadeResult
-    folder: str  # of the selection in which they are, and those that were sent on before
-    rounds: tuple[ChosenRound, ...]
-    # over the selection, or, where it is `of_pool`, over the whole pool; None where nobody
-    # answers them here
-    answers: LabelSet | None
-    of_pool: bool
-    shards: Mapping[str, int]  # numbers of the selection's files as shards, by key
+    folder: str  # of the selection that rows were added to
+    answered: tuple[Answered, ...]  # who has them; of a row that several have, the first
 
 
 @dataclass(frozen=True)

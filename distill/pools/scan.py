@@ -120,7 +120,7 @@ class _Scan:
         reading = self._masked(format)
         self._read_footers(added, reading)
         self._check_names(added, reading)
-        format = self._with_types(stored, added, format)
+        format = self._with_types(stored, changes, format)
         rows = self._rows(stored, changes, format)
         if not self._write(stored, rows):
             return None
@@ -197,20 +197,20 @@ class _Scan:
             check_names(footers, self._files, columns, format, self._pool)
         tell_path_columns(footers, self._files, columns, format, self._pool)
 
-    def _with_types(
-        self, stored: Inventory | None, entries: Sequence[ObjectMeta], format: str
-    ) -> str:
+    def _with_types(self, stored: Inventory | None, changes: Changes, format: str) -> str:
         """The format with the types of columns in which files differ. Raises PoolError."""
         if not format_named(format).typed:
             return format
         examples: dict[pa.Schema, str] = {}
-        for entry in entries:
+        for entry in changes.unlisted:
             key = shard_id(entry)
             footer = self._footers[key]
             if sum(footer.row_groups):
                 examples.setdefault(footer.schema, self._files.url(entry.key))
         check_schemas(examples, self._spec, self._pool)
-        first = next((shard for shard in stored.shards if shard.rows), None) if stored else None
+        gone = frozenset(changes.vanished)
+        known = stored.shards if stored else ()
+        first = next((shard for shard in known if shard.rows and shard.key not in gone), None)
         if stored is None or first is None:
             types = pinned_types(examples, self._spec, self._pool)
             self._tell_types(types)

@@ -20,12 +20,7 @@ from distill.job.job import Job
 from distill.labels.parts import Part
 from distill.plan.apply import NamedLabels, applied_labels, settings_of, write_step
 from distill.plan.apply_steps import CascadeStep, SentRows
-from distill.plan.cascades import (
-    answered_before,
-    cascade_step,
-    sending,
-    sent_rows,
-)
+from distill.plan.cascades import asking, cascade_step, with_own
 from distill.plan.checks.applied import require_cascade
 from distill.run.driver import Driver
 from distill.run.lines import cascade_line, labels_line
@@ -106,24 +101,24 @@ def _apply_cascade(driver: Driver, name: str, pool: str, say: Say) -> Applicatio
             begin()
         result = send_on(step, labelling.engine)
     say(cascade_line(result))
-    sent = _answered(labelling, step, result, applied.name, say)
+    sent = _answered(labelling, step, result, say)
     return Application(_write(labelling, name, student, applied, sent), result)
 
 
-def _answered(
-    driver: Driver, step: CascadeStep, result: CascadeResult, labels: str, say: Say
-) -> SentRows:
+def _answered(driver: Driver, step: CascadeStep, result: CascadeResult, say: Say) -> SentRows:
     """Let whoever rows are sent to answer them."""
-    workspace = driver.plan.workspace
     teacher = step.table.label_set
-    if teacher is None or not result.sent or answered_before(workspace, teacher, step.pool.name):
-        return sent_rows(workspace, step, result, of_pool=True)
-    more = sending(workspace, step, labels)
-    asking = _with_tables(driver, more.labels, more.select)
-    asking.prepare((teacher,))
-    _warn_of_former_rows(asking, step, result, teacher)
-    _label(asking, teacher, say)
-    return sent_rows(asking.plan.workspace, step, result, of_pool=False)
+    if teacher is None or not result.sent:
+        return SentRows(result, step.selection_folder, ())
+    more = asking(driver.plan.workspace, step)
+    if more is None:
+        return SentRows(result, step.selection_folder, step.answered)
+    labelling = _with_tables(driver, more.labels, more.select)
+    labelling.prepare((teacher,))
+    _warn_of_former_rows(labelling, step, result, teacher)
+    _label(labelling, teacher, say)
+    answered = with_own(labelling.plan.workspace, step)
+    return SentRows(result, step.selection_folder, answered)
 
 
 def _warn_of_former_rows(

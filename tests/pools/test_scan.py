@@ -120,6 +120,14 @@ def test_a_changed_file_is_relabelled_under_a_new_number_and_nothing_else_is(
     }
 
 
+def test_the_first_file_may_not_vanish(pool, tmp_path):
+    root, files = pool
+    take_inventory(root, "unlabelled", files)
+    (tmp_path / "pool" / "part-00000.parquet").unlink()
+    after = take_inventory(root, "unlabelled", files, spec=RELABEL)
+    assert numbers(after) == {"part-00001.parquet": 1, "part-00002.parquet": 2}
+
+
 def test_files_listed_in_another_format_are_refused(pool, monkeypatch):
     root, files = pool
     take_inventory(root, "unlabelled", files)

@@ -129,6 +129,17 @@ def test_a_flipped_bit_in_a_small_object_is_read_again(faulty, size):
     assert faulty.did["flipped"] == 1
 
 
+def test_a_flipped_bit_in_what_its_reader_has_a_digest_of_is_read_again(faulty):
+    content = CONTENT * 4  # more than an MD5 is taken of
+    faulty.root.put("data", content)
+    faulty.faulty(Fault("flipped", "GET", nth=range(1, 2)))
+    assert faulty.root.read("data", content.__eq__) == content
+    assert faulty.did["flipped"] == 1
+    before = faulty.asked["GET"]
+    assert faulty.root.read("data", b"another".__eq__) == content
+    assert faulty.asked["GET"] == before + 2, "what the store has is returned to be named"
+
+
 def test_a_store_whose_etag_is_no_md5_is_believed_when_it_says_the_same_twice(faulty):
     faulty.root.put("commit", b"x" * 1000)
     faulty.faulty(

@@ -11,7 +11,7 @@ its place in the pool, which growth does not move.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,7 @@ import pyarrow as pa
 
 from distill.core.errors import StorageError
 from distill.core.failpoints import reach
-from distill.labels.label_set import LabelSet
-from distill.loader.label_rows import read_label_rows
-from distill.loader.sampler import Chunk
-from distill.pools.chosen import ROWS, ChosenRound
+from distill.pools.chosen import ROWS
 from distill.pools.formats.selection import (
     ADDRESSES,
     ENDING,
@@ -71,40 +68,8 @@ class AddressBook:
         return tuple(files)
 
 
-def files_by_place(rounds: Sequence[ChosenRound]) -> dict[int, list[str]]:
-    """Return the files of a selection by the place of the fragment whose rows they name."""
-    files: dict[int, list[str]] = {}
-    for each in rounds:
-        for key in each.files:
-            place = int(key.split("-")[1])
-            files.setdefault(place, []).append(key)
-    return files
-
-
 def asked_rows(folder: str, files: Sequence[str]) -> Int64:
     """Read the numbers, within their shard, of the rows that some files name."""
     rows = open_storage(folder).folder(ROWS)
     found = [read_addresses(rows, key)[SELECTED_ROW].to_numpy() for key in files]
     return np.concatenate([np.empty(0, np.int64), *found])
-
-
-def labels_of(
-    labels: LabelSet, folder: str, files: Sequence[str], shards: Mapping[str, int], rows: Int64
-) -> pa.Table:
-    """Read what a label set over a selection says of some rows of a fragment, by their numbers
-    within their shard. `files` are the fragment's, `shards` says which shard of the selection each
-    is. Raises StorageError where they lack one."""
-    asked = [asked_rows(folder, [key]) for key in files]
-    known = np.concatenate([np.empty(0, np.int64), *asked])
-    order = np.argsort(known)
-    found = np.searchsorted(known, rows, sorter=order)
-    if not np.isin(rows, known).all():
-        raise StorageError(
-            f"{folder}: it lacks rows that are sent on. Restore it from a copy, or give the cascade"
-            " another name, by which all are asked about again."
-        )
-    tables = [
-        read_label_rows(labels, Chunk(0, shards[key], 0, len(numbers)))
-        for key, numbers in zip(files, asked, strict=True)
-    ]
-    return pa.concat_tables(tables).take(pa.array(order[found]))

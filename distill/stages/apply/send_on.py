@@ -3,8 +3,8 @@
     labelled rows ► threshold (`thresholds`) ► one pass over the student's labels of the pool ►
     files of addresses (`pools.formats.selection`) ► a round of the selection ► the cascade's result
 
-Addresses are those that the selection lacks (`asked_rows`): rows that the teacher was asked about
-before, under another threshold or before the pool grew, are not bought twice. The round's record is
+Addresses are those that the selection lacks (`asked_rows`) and that no label set has
+(`answered_rows`): rows that the teacher was asked about before are not bought twice. The round's record is
 put when all files are there, and the result last; so a killed pass is gone on with, and memory holds
 some fragments. Where no teacher is asked, rows are counted alone: who writes the answers finds them
 again by `sureness.unsure_rows`.
@@ -30,12 +30,14 @@ from distill.labels.lease import make_once
 from distill.loader.dataset import Dataset
 from distill.loader.label_rows import read_label_rows
 from distill.loader.sampler import Chunk
-from distill.plan.apply_steps import CascadeStep
+from distill.plan.accounts import files_by_place
+from distill.plan.apply_steps import Answered, CascadeStep
 from distill.plan.cascades import RESULT, read_result
 from distill.pools.base_pool import base_pool
 from distill.pools.chosen import ChosenRound, put_round, read_rounds
 from distill.pools.inventory import Fragment, Inventory
-from distill.stages.apply.asked_rows import AddressBook, asked_rows, files_by_place
+from distill.stages.apply.answered_rows import answered_rows
+from distill.stages.apply.asked_rows import AddressBook, asked_rows
 from distill.stages.apply.sureness import (
     BINS,
     Bool,
@@ -291,7 +293,7 @@ def _find_sent(
         book = AddressBook(step.selection_folder, len(rounds), base_pool(step.pool))
     return engine.fold(
         f"cascade {step.name}, rows of {step.pool.name} to send on",
-        partial(_send_on, step.labels, threshold, book),
+        partial(_send_on, step.labels, threshold, step.answered, book),
         places,
         Sent.plus,
         unit="rows",
@@ -300,7 +302,11 @@ def _find_sent(
 
 
 def _send_on(
-    labels: LabelSet, threshold: Threshold, book: AddressBook | None, place: _Place
+    labels: LabelSet,
+    threshold: Threshold,
+    answered: Sequence[Answered],
+    book: AddressBook | None,
+    place: _Place,
 ) -> Sent:
     fragment = place.fragment
     chunk = Chunk(0, fragment.shard.number, fragment.start, fragment.rows)
@@ -309,7 +315,8 @@ def _send_on(
     unreadable = int((~labelled).sum())
     if book is None:  # nobody is asked
         return Sent((), len(sent), unreadable)
-    known = asked_rows(book.folder, place.asked)
+    asked = asked_rows(book.folder, place.asked)
+    known = np.concatenate([asked, answered_rows(answered, fragment)])
     new = sent[~np.isin(sent + fragment.start, known)]
     added: tuple[Added, ...] = ()
     if len(new):

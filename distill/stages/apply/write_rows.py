@@ -35,17 +35,10 @@ from distill.labels.encryption import is_encrypted, read_encrypted
 from distill.labels.lease import make_once
 from distill.loader.label_rows import read_label_rows
 from distill.loader.sampler import Chunk
-from distill.plan.apply_steps import SentRows, WriteStep
+from distill.plan.apply_steps import WriteStep
 from distill.pools.inventory import Fragment
-from distill.stages.apply.answers import (
-    Answers,
-    Others,
-    answer_columns,
-    answers_of,
-    cascade_columns,
-    in_order,
-    key_names,
-)
+from distill.stages.apply.answered_rows import others_of
+from distill.stages.apply.answers import answer_columns, answers_of, cascade_columns, key_names
 from distill.stages.apply.applied_files import (
     MANIFEST,
     README,
@@ -55,8 +48,7 @@ from distill.stages.apply.applied_files import (
     read_applied,
     readme,
 )
-from distill.stages.apply.asked_rows import files_by_place, labels_of
-from distill.stages.apply.sureness import Int64, unsure_rows
+from distill.stages.apply.sureness import unsure_rows
 from distill.storage.open import open_storage
 
 _REVIEW = "_review"
@@ -68,8 +60,6 @@ class _Task:
 
     place: int
     fragment: Fragment
-    addresses: tuple[str, ...]
-    """Keys of the files that name its rows which the teacher was asked about."""
     is_there: bool
 
 
@@ -122,12 +112,8 @@ def _write(step: WriteStep, engine: Engine) -> Applied:
 
 
 def _tasks(step: WriteStep, there: set[str]) -> list[_Task]:
-    keys = files_by_place(step.sent.rounds if step.sent else ())
-    tasks = []
-    for place, fragment in enumerate(step.pool.inventory.fragments(step.fragment_rows)):
-        addresses = tuple(keys.get(place, ()))
-        tasks.append(_Task(place, fragment, addresses, _file(place) in there))
-    return tasks
+    fragments = step.pool.inventory.fragments(step.fragment_rows)
+    return [_Task(place, each, _file(place) in there) for place, each in enumerate(fragments)]
 
 
 def _file(place: int) -> str:
@@ -181,36 +167,11 @@ def _fragment_table(step: WriteStep, task: _Task) -> pa.Table:
     else:
         threshold = step.sent.result.threshold
         unsure = unsure_rows(answers.raw, answers.labelled, threshold)
-        others = _others(step, task, chunk, unsure)
+        others = others_of(step.sent, fragment, unsure, contract.classes)
         columns |= cascade_columns(
             answers, contract, threshold, others, probabilities=step.probabilities
         )
     return pa.table(columns)
-
-
-def _others(step: WriteStep, task: _Task, chunk: Chunk, place: Int64) -> Others:
-    """What others say of the rows of a fragment that are sent on."""
-    sent = step.sent
-    assert sent is not None
-    by = None if sent.result.to == "nobody" else sent.result.to
-    if sent.answers is None or not len(place):
-        return Others(by, place)
-    answers = _answers(sent, task, chunk, place)
-    classes = step.labels.contract.classes
-    probabilities = in_order(answers, sent.answers.contract, classes)
-    return Others(by, place, probabilities, answers.labelled)
-
-
-def _answers(sent: SentRows, task: _Task, chunk: Chunk, place: Int64) -> Answers:
-    """What the teacher says of rows by their numbers within a fragment. Raises StorageError."""
-    labels = sent.answers
-    assert labels is not None
-    if sent.of_pool:
-        table = read_label_rows(labels, chunk).take(pa.array(place))
-        return answers_of(table, labels.contract)
-    rows = place + chunk.start
-    table = labels_of(labels, sent.folder, task.addresses, sent.shards, rows)
-    return answers_of(table, labels.contract)
 
 
 def _write_review(step: WriteStep, task: _Task, table: pa.Table) -> None:
