@@ -80,9 +80,6 @@ SHARES = frozenset(
         "retrieval_recall",
     }
 )
-_SINCE_INTERVALS = ("form", "level", "slices", "pairs", "comparisons", "powered", "gate")
-# fields that `FORM` 1 does not have: what it became is found again by its digest
-_SINCE_INTERVALS_OF_METHODS = ("key", "intervals", "errors")
 GroupKey = tuple[bool, str]  # whether a group is a student, and its name
 
 
