@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 JOB ?= jobs/digits.toml
-TESTERS ?= 4
+TESTERS ?= 5
 # of whom most wait, for nodes that are lost and groups that start
-SLOW_TESTERS ?= 3
+SLOW_TESTERS ?= 5
 RUNS ?= 20
 SEED ?= 0
 RESULTS ?= tests/chaos/results.jsonl

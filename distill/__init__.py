@@ -6,8 +6,9 @@ loads neither ray nor torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from distill.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from distill.job.job import Job
@@ -48,15 +49,10 @@ __all__ = [
     "write_report",
 ]
 
-_HOME = dict.fromkeys(__all__, "distill.run")
-_HOME |= {
+_HOMES = dict.fromkeys(__all__, "distill.run")
+_HOMES |= {
     "Job": "distill.job.job",
     "Part": "distill.labels.parts",
     "load_job": "distill.plan.load",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'distill' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -6,6 +6,7 @@ CPU-seconds less; `cold` ones are interpreters that are started for it, as a she
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -125,14 +126,28 @@ def kill_session(session: int) -> None:
 
 def processes(session: int) -> list[int]:
     """Living processes of a session."""
+    return [pid for pid in _all_processes() if is_alive(pid, session)]
+
+
+def processes_knowing(text: str) -> list[int]:
+    """Processes with a text in their environment: whatever a command started, in whichever
+    session."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] not in "ZX":
-            found.append(int(entry.name))
+    for pid in _all_processes():
+        with contextlib.suppress(OSError):
+            if text.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                found.append(pid)
     return found
+
+
+def is_alive(pid: int, session: int | None = None) -> bool:
+    """Return whether a process, of that session if one is given, is there and has not ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] not in "ZX" and session in (None, int(fields[3]))
+
+
+def _all_processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]

@@ -25,6 +25,7 @@ from distill.storage.open import open_storage
 from tests import schedule, summary
 from tests.engine.here import SharedRay
 from tests.forkserver import shared_forkserver
+from tests.raylets import static_raylet
 
 SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
 _S3_FOLDER = "DISTILL_TEST_S3_FOLDER"
@@ -150,6 +151,15 @@ def ray(shared_ray):
 def joining(ray, shared_ray):
     """By what a command joins the shared Ray."""
     return shared_ray.joining()
+
+
+@pytest.fixture(scope="session")
+def two_nodes(s3):
+    """A head and another node of one CPU each, which know the store. Who takes one away has another
+    join."""
+    with static_raylet() as raylets:
+        raylets.join()
+        yield raylets
 
 
 def forget_client() -> None:

@@ -1,8 +1,9 @@
 """Which process of xdist runs which test.
 
-All tests that use the shared Ray go to one process, so that one Ray is started. They begin first,
-since together they take longest; the others of their files go to whoever is free, and the files
-begin first that take long by themselves: one that began last would run on alone.
+All tests that use the shared Ray go to one process, so that one Ray is started, and so do those
+that use the two nodes; those of the benchmarks have a Ray of their own, since together they would
+take longer than all else beside them. They begin first; the others of their files go to whoever is
+free, and the files begin first that take long by themselves: one that began last would run on alone.
 """
 
 from __future__ import annotations
@@ -16,41 +17,63 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-_FIXTURES = {"ray", "shared_ray", "joining"}
+_RAY = "the shared Ray"
+_FIXTURES = {
+    "ray": _RAY,
+    "shared_ray": _RAY,
+    "joining": _RAY,
+    "two_nodes": "the two nodes",
+}
+"""What is shared by which fixture."""
+_BENCHMARKS = REPOSITORY / "tests" / "benchmarks"
 _MENTIONED = re.compile(rf"\b({'|'.join(_FIXTURES)})\b")
 _BY_NAME = ("usefixtures", "getfixturevalue")
 _LONGEST = (
     "chaos/test_chaos.py",
-    "jobs/test_digits.py",
     "engine/ray/submission/test_on_a_cluster.py",
-    "stages/train/test_elastic.py",
+    "stages/export/test_onnx_file.py",
+    "jobs/test_digits.py",
     "cluster/test_local.py",
-    "jobs/test_examples.py",
     "run/test_costs.py",
     "cluster/test_autoscaling.py",
-    "test_wheel.py",
-    "stages/label/test_faults.py",
-    "stages/label/test_label_parts.py",
     "stages/export/test_forms.py",
+    "stages/select/test_rounds.py",
+    "stages/label/test_faults.py",
+    "engine/ray/test_head_restart.py",
+    "jobs/test_examples.py",
+    "storage/test_ending.py",
+    "stages/label/test_label_parts.py",
+    "stages/select/test_select_rows.py",
+    "test_wheel.py",
     "jobs/test_topics.py",
+    "stages/apply/test_apply.py",
+    "stages/report/test_in_chromium.py",
+    "stages/report/test_write_report.py",
+    "stages/export/test_alone.py",
+    "storage/test_direct_answers.py",
+    "storage/test_faults.py",
 )
-"""Files of a minute and more, longest first."""
+"""Files of 40 s and more, longest first, without what they do on what is shared."""
 
 
 @functools.cache
-def users_of_shared_ray(file: Path) -> frozenset[str]:
-    """Return the functions of a file, tests and fixtures, that take a fixture of the shared Ray, by
-    themselves or by another fixture of the file."""
+def users_of_shared(file: Path) -> dict[str, str]:
+    """Return the functions of a file, tests and fixtures, that take a fixture of what is shared, by
+    themselves or by another fixture of the file; and what that is."""
     source = file.read_text("utf-8")
     # to parse all files would take a second in each process of xdist
     if not _MENTIONED.search(source):
-        return frozenset()
+        return {}
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
     taken = {node.name: set(_fixtures_taken(node)) for node in functions}
-    users = set(_FIXTURES)
-    while more := {name for name, fixtures in taken.items() if fixtures & users} - users:
-        users |= more
-    return frozenset(users)
+    users = dict(_FIXTURES)
+    known = 0
+    while known < len(users):
+        known = len(users)
+        for name, fixtures in taken.items():
+            for fixture in sorted(fixtures & users.keys()):
+                users.setdefault(name, users[fixture])
+    return users
 
 
 def _fixtures_taken(function: ast.FunctionDef) -> Iterator[str]:
@@ -62,10 +85,12 @@ def _fixtures_taken(function: ast.FunctionDef) -> Iterator[str]:
             yield from (each.value for each in node.args if isinstance(each, ast.Constant))
 
 
-def uses_shared_ray(nodeid: str) -> bool:
-    """Return whether a test may ask for the shared Ray; all parameters of one go together."""
-    file, _, test = nodeid.partition("[")[0].partition("::")
-    return test in users_of_shared_ray(REPOSITORY / file)
+def shared_by(nodeid: str) -> str:
+    """Return what a test shares with others, "" for nothing; all parameters of one go together."""
+    name, _, test = nodeid.partition("[")[0].partition("::")
+    file = REPOSITORY / name
+    shared = users_of_shared(file).get(test, "")
+    return f"{shared} of benchmarks" if shared and file.parent == _BENCHMARKS else shared
 
 
 @pytest.hookimpl
@@ -80,15 +105,13 @@ def pytest_ignore_collect(collection_path, config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "shared_ray" in item.fixturenames and not uses_shared_ray(item.nodeid):
-            raise pytest.UsageError(f"{item.nodeid} takes the shared Ray in a way that is not seen")
+        if {"shared_ray", "two_nodes"} & {*item.fixturenames} and not shared_by(item.nodeid):
+            raise pytest.UsageError(f"{item.nodeid} takes what is shared in a way that is not seen")
     begin = {REPOSITORY / "tests" / file: number for number, file in enumerate(_LONGEST)}
     for item in items:
         if item.get_closest_marker("ray"):
             begin.setdefault(item.path, len(_LONGEST))
-    items.sort(
-        key=lambda item: (not uses_shared_ray(item.nodeid), begin.get(item.path, len(begin)))
-    )
+    items.sort(key=lambda item: (not shared_by(item.nodeid), begin.get(item.path, len(begin))))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -98,8 +121,8 @@ def pytest_xdist_make_scheduler(config, log):
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    class OneRay(LoadFileScheduling):
+    class OneOfEach(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            return "the shared Ray" if uses_shared_ray(nodeid) else super()._split_scope(nodeid)
+            return shared_by(nodeid) or super()._split_scope(nodeid)
 
-    return OneRay(config, log)
+    return OneOfEach(config, log)

@@ -24,6 +24,7 @@ from typing import Any
 
 from distill.core import events
 from distill.core.events import Event
+from distill.core.plain import Plain
 
 HOUR = 3600.0
 
@@ -38,7 +39,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class StepSpent:
+class StepSpent(Plain):
     """What was spent on one step, and what came of it."""
 
     held: tuple[Held, ...] = ()  # one of each kind of worker
@@ -70,16 +71,15 @@ class StepSpent:
     def from_plain(cls, plain: Mapping[str, Any]) -> StepSpent:
         """Return what `asdict` made plain; an older distill counted the work of one kind alone."""
         if "held" in plain:
-            held = tuple(Held(**each) for each in plain["held"])
-        else:
-            # passes had no workers, only the time that they took
-            seconds = plain["worker_seconds"] or plain["wall_seconds"]
-            held = (Held(plain["cpus"], plain["gpus"], seconds),)
+            return super().from_plain(plain)
+        # passes had no workers, only the time that they took
+        seconds = plain["worker_seconds"] or plain["wall_seconds"]
+        held = (Held(plain["cpus"], plain["gpus"], seconds),)
         return cls(held, plain["rows"], plain["fragments"], plain["bytes"])
 
 
 @dataclass(frozen=True)
-class RunSpent:
+class RunSpent(Plain):
     """What one run spent."""
 
     run: str
@@ -87,13 +87,6 @@ class RunSpent:
     began: float  # seconds since 1970
     ended: float
     steps: Mapping[str, StepSpent] = field(default_factory=dict)
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> RunSpent:
-        """Return what `asdict` made plain."""
-        steps = {name: StepSpent.from_plain(step) for name, step in plain["steps"].items()}
-        fields = {**plain, "steps": steps}
-        return cls(**fields)
 
 
 @dataclass(frozen=True)

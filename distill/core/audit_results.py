@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from distill.core.intervals import LEVEL, Interval, z_of
+from distill.core.plain import Plain
 
 LOSS = "loss"
 LIRA_ONLINE = "lira_online"
@@ -35,7 +36,7 @@ class Rate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attack:
+class Attack(Plain):
     """One attack on one subject."""
 
     kind: str  # `loss`, `lira_online` or `lira_offline`
@@ -53,13 +54,6 @@ class Attack:
         """Return what it finds at one share of false positives."""
         return next(each for each in self.rates if each.false_positives == false_positives)
 
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Attack:
-        """Return the attack of which `asdict` made `plain`."""
-        rates = tuple(Rate(**each) for each in plain["rates"])
-        fields = {**plain, "rates": rates}
-        return cls(**fields)
-
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryBound:
@@ -74,7 +68,7 @@ class CanaryBound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubjectResult:
+class SubjectResult(Plain):
     """What was found of one thing."""
 
     at: str  # its key in the job file
@@ -107,16 +101,9 @@ class SubjectResult:
             and self.claimed < self.bound.epsilon
         )
 
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> SubjectResult:
-        """Return the result of which `asdict` made `plain`."""
-        attacks = tuple(Attack.from_plain(each) for each in plain["attacks"])
-        bound = CanaryBound(**plain["bound"]) if plain["bound"] else None
-        return cls(**{**plain, "attacks": attacks, "bound": bound})
-
 
 @dataclass(frozen=True, kw_only=True)
-class AuditResult:
+class AuditResult(Plain):
     """All that was audited, on the same rows."""
 
     members_pool: str
@@ -127,17 +114,6 @@ class AuditResult:
     doubles: int  # tried rows that taught nothing, but have the features of one that did
     shadows: int
     subjects: Sequence[SubjectResult]
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> AuditResult:
-        """Return the result of which `to_plain` made `plain`."""
-        subjects = tuple(SubjectResult.from_plain(each) for each in plain["subjects"])
-        fields = {**plain, "subjects": subjects}
-        return cls(**fields)
 
     def of(self, at: str) -> list[SubjectResult]:
         """Return what was found of the thing of a key, a result each variant and head."""

@@ -3,9 +3,11 @@ plan of costs and the report show."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from distill.core.plain import Plain
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Threshold:
+class Threshold(Plain):
     """Where the student is sure, and what labelled rows prove of it."""
 
     # `confidence`: the student answers where its likeliest class has at least this probability.
@@ -34,16 +36,9 @@ class Threshold:
     bound: float  # the least share of right ones, at the stated confidence
     trials: Sequence[Trial] = ()
 
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Threshold:
-        """Return what `asdict` made plain."""
-        trials = tuple(Trial(**each) for each in plain["trials"])
-        fields = {**plain, "trials": trials}
-        return cls(**fields)
-
 
 @dataclass(frozen=True, kw_only=True)
-class CascadeResult:
+class CascadeResult(Plain):
     """A cascade over one pool, when it is known which rows the student does not answer."""
 
     name: str
@@ -63,18 +58,6 @@ class CascadeResult:
     def share_sent(self) -> float:
         """Of the pool's rows, those that are sent on."""
         return self.sent / self.rows if self.rows else 0.0
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> CascadeResult:
-        """Return the result of which `to_plain` made `plain`."""
-        stored = plain["threshold"]
-        threshold = Threshold.from_plain(stored)
-        fields = {**plain, "threshold": threshold}
-        return cls(**fields)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ Amounts are ranges. Where only what was done so far bounds one, it has no end.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+
+from distill.core.plain import Plain
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ NOTHING = Range(0.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepCost:
+class StepCost(Plain):
     """What is left of one step, and what it will take. None: nobody can say before it is begun."""
 
     step: str  # its key: `labels.teacher`, `students.small`, `evaluate`
@@ -100,7 +101,7 @@ class StepCost:
 
 
 @dataclass(frozen=True)
-class RowCost:
+class RowCost(Plain):
     """What a teacher or student takes to answer rows."""
 
     name: str
@@ -110,7 +111,7 @@ class RowCost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CostPlan:
+class CostPlan(Plain):
     """What is left of a job, and what it will take."""
 
     job: str
@@ -140,20 +141,9 @@ class CostPlan:
         steps = [step.beside_former(known.get(step.step, step)) for step in self.steps]
         return replace(self, steps=tuple(steps))
 
-    def to_plain(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> CostPlan:
-        """Return the plan of which `to_plain` made `plain`."""
-        steps = tuple(_step(each) for each in plain["steps"])
-        rows = tuple(_row_cost(each) for each in plain["a_million_rows"])
-        return cls(**{**plain, "steps": steps, "a_million_rows": rows})
-
 
 @dataclass(frozen=True)
-class StepActual:
+class StepActual(Plain):
     """What a step was to take, by the newest plan, and what all runs took."""
 
     step: str
@@ -164,48 +154,9 @@ class StepActual:
     spent_gpu_hours: float = 0.0
     spent_dollars: float | None = None  # None where some of it has no price
 
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> StepActual:
-        """Return what `asdict` made plain."""
-        ranges = {name: _range(plain[name]) for name in ("worker_hours", "bytes")}
-        return cls(**{**plain, **ranges})
-
 
 def _sum(ranges: Iterable[Range | None]) -> Range:
     total = NOTHING
     for each in ranges:
         total += Range(0.0, None) if each is None else each
     return total
-
-
-def _range(plain: Mapping[str, Any] | None) -> Range | None:
-    return None if plain is None else Range(**plain)
-
-
-def _ranges(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Range]:
-    return {name: Range(**each) for name, each in plain.items()}
-
-
-# of a step, that are one range or unknown
-_AMOUNTS = (
-    "worker_hours",
-    "gpu_hours",
-    "bytes",
-    "requests",
-    "planned_worker_hours",
-    "planned_bytes",
-)
-
-
-def _step(plain: Mapping[str, Any]) -> StepCost:
-    single = {name: _range(plain.get(name)) for name in _AMOUNTS}
-    several = {name: _ranges(plain[name]) for name in ("hours", "dollars")}
-    fields = {**plain, **single, **several}
-    return StepCost(**fields)
-
-
-def _row_cost(plain: Mapping[str, Any]) -> RowCost:
-    dollars = _ranges(plain["dollars_a_million"])
-    bounds = plain["seconds_a_million"]
-    seconds = Range(**bounds)
-    return RowCost(plain["name"], plain["role"], seconds, dollars)

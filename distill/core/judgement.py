@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from distill.core.plain import Plain
 
 PASSED = "passed"
 FAILED = "failed"
@@ -28,7 +29,7 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SliceResult:
+class SliceResult(Plain):
     """Rows of one value of one slicing."""
 
     slicing: str  # `class`, `confidence`, `length`, `columns.NAME` or `labels.NAME`
@@ -38,12 +39,6 @@ class SliceResult:
     # by method's key and measure: the value, and the ends of its interval
     measures: Mapping[str, Mapping[str, Sequence[float]]]
     examples: Sequence[Example] = ()  # rows on which students are furthest off; the worst first
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> SliceResult:
-        """Return the result of which `asdict` made `plain`."""
-        examples = tuple(Example(**each) for each in plain["examples"])
-        return cls(**{**plain, "examples": examples})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,17 +111,11 @@ class RuleResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateResult:
+class GateResult(Plain):
     """All rules."""
 
     confidence: float
     results: Sequence[RuleResult] = field(default_factory=tuple)  # the worst first
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> GateResult:
-        """Return the result of which `asdict` made `plain`."""
-        results = tuple(RuleResult(**each) for each in plain["results"])
-        return cls(confidence=plain["confidence"], results=results)
 
     @property
     def state(self) -> str:
@@ -141,20 +130,6 @@ class GateResult:
     def of(self, keys: Sequence[str]) -> list[RuleResult]:
         """Return the results of some methods, the worst first."""
         return [each for each in self.results if each.student in keys]
-
-
-def judgement_from_plain(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of an evaluation that stand here, of its plain values; nothing of one that
-    was stored before there were any."""
-    pairs = plain.get("pairs")
-    gate = plain.get("gate")
-    return {
-        "slices": tuple(SliceResult.from_plain(each) for each in plain.get("slices", ())),
-        "pairs": PairsResult(**pairs) if pairs else None,
-        "comparisons": tuple(Comparison(**each) for each in plain.get("comparisons", ())),
-        "powered": tuple(PoweredResult(**each) for each in plain.get("powered", ())),
-        "gate": GateResult.from_plain(gate) if gate else None,
-    }
 
 
 def worst_state(results: Sequence[RuleResult]) -> str:

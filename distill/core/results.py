@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from distill.core.audit_results import AuditResult
@@ -19,8 +19,8 @@ from distill.core.judgement import (
     PairsResult,
     PoweredResult,
     SliceResult,
-    judgement_from_plain,
 )
+from distill.core.plain import Plain
 from distill.core.stored_results import (
     student_and_head,
     with_infinite,
@@ -80,14 +80,11 @@ SHARES = frozenset(
         "retrieval_recall",
     }
 )
-_SINCE_INTERVALS = ("form", "level", "slices", "pairs", "comparisons", "powered", "gate")
-# fields that `FORM` 1 does not have: what it became is found again by its digest
-_SINCE_INTERVALS_OF_METHODS = ("key", "intervals", "errors")
 GroupKey = tuple[bool, str]  # whether a group is a student, and its name
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodResult:
+class MethodResult(Plain):
     """One method's measures."""
 
     name: str
@@ -123,7 +120,7 @@ class MethodResult:
         """Return the result of which `asdict` made `plain`."""
         if plain["role"] == "student" and "student" not in plain:
             plain = {**plain, **student_and_head(plain["name"])}
-        return cls(**plain)
+        return super().from_plain(plain)
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,7 @@ class LabelSetResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Plain):
     """All methods of a job on the same rows."""
 
     job: str
@@ -175,7 +172,7 @@ class Evaluation:
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        plain = asdict(self)
+        plain = super().to_plain()
         # a job without them has the same page as before there were any
         for later in ("structures", "costs", "audit", "privacy"):
             if not plain[later]:
@@ -187,22 +184,7 @@ class Evaluation:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
         """Return the evaluation of which `to_plain` made `plain`, now or in an earlier version."""
-        copied = dict(plain)
-        plain = with_infinite(copied)
-        methods = tuple(MethodResult.from_plain(each) for each in plain["methods"])
-        label_sets = tuple(LabelSetResult(**each) for each in plain["label_sets"])
-        structures = tuple(StructureResult.from_plain(each) for each in plain.get("structures", ()))
-        costs = tuple(StepActual.from_plain(each) for each in plain.get("costs", ()))
-        audit = plain.get("audit")
-        nested = {
-            "audit": AuditResult.from_plain(audit) if audit else None,
-            "methods": methods,
-            "label_sets": label_sets,
-            "structures": structures,
-            "costs": costs,
-            **judgement_from_plain(plain),
-        }
-        return cls(**{**plain, **nested})
+        return super().from_plain(with_infinite(dict(plain)))
 
     @property
     def main_measure(self) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from distill.core.plain import Plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class ExampleRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster:
+class Cluster(Plain):
     """One cluster, or one unit of a map."""
 
     number: int
@@ -54,7 +55,7 @@ class Grid:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StructureResult:
+class StructureResult(Plain):
     """One structure over one pool."""
 
     name: str
@@ -76,16 +77,6 @@ class StructureResult:
     # of a k-means: numbers of clusters, each with the inertia a row of drawn rows
     elbow: Sequence[Sequence[float]] = ()
 
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> StructureResult:
-        """Return the result of which `asdict` made `plain`."""
-        nested = {
-            "clusters": tuple(_cluster(each) for each in plain["clusters"]),
-            "sample": Sample(**plain["sample"]) if plain["sample"] else None,
-            "grid": Grid(**plain["grid"]) if plain["grid"] else None,
-        }
-        return cls(**{**plain, **nested})
-
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterDrift:
@@ -98,7 +89,7 @@ class ClusterDrift:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriftResult:
+class DriftResult(Plain):
     """A pool held against the rows that a structure was fitted on."""
 
     name: str
@@ -107,16 +98,3 @@ class DriftResult:
     left_out: int
     index: float  # population stability index: Σ (now − before)·ln(now / before) over the clusters
     worst: Sequence[ClusterDrift]  # the clusters that add most to it, the worst first
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> DriftResult:
-        """Return the result of which `asdict` made `plain`."""
-        worst = tuple(ClusterDrift(**each) for each in plain["worst"])
-        fields = {**plain, "worst": worst}
-        return cls(**fields)
-
-
-def _cluster(plain: Mapping[str, Any]) -> Cluster:
-    nearest = tuple(ExampleRow(**each) for each in plain["nearest"])
-    fields = {**plain, "nearest": nearest}
-    return Cluster(**fields)

@@ -4,9 +4,9 @@ made of evaluations stands in `distill.stages.report.compare`."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from distill.core.plain import Plain
 from distill.core.rank_test import RankTest
 
 WIN = "win"
@@ -64,7 +64,7 @@ class Meeting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(Plain):
     """All of it."""
 
     level: float  # of all intervals, and of the tests
@@ -96,10 +96,6 @@ class Study:
         tallies = [self.tally(name, other) for other in others]
         wins, ties, losses = (sum(column) for column in zip(*tallies, strict=True))
         return wins, ties, losses
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 _TURNED = {WIN: LOSS, TIE: TIE, LOSS: WIN}

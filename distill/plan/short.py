@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distill.labelers.recipe import Recipe
+from distill.models.record import NetworkPlan
 from distill.plan.steps import EvaluateStep, FitInputs
 from distill.plan.training import TrainingPlan
+from distill.spec.models import Training
 from distill.spec.pools import TextFeatures
 
 # 5 s forward on a core of 20 GFLOP/s, three times that with the gradients
@@ -35,9 +37,24 @@ def trainings_are_short(plans: Sequence[TrainingPlan]) -> bool:
     # first, since steps are counted by cutting all rows of a pool, and students' may be billions
     if not all(map(_may_be_here, plans)):
         return False
-    uses = sum(map(_uses, plans))
-    steps = sum(plan.steps for plan in plans)
+    uses = sum(training_uses(plan.plan, plan.rows_seen) for plan in plans)
+    return steps_are_few(uses, sum(plan.steps for plan in plans))
+
+
+def steps_are_few(uses: int, steps: int) -> bool:
+    """Whether so many steps, of so many uses in all, are short."""
     return uses <= _MOST_USES and steps <= _MOST_STEPS
+
+
+def training_uses(network: NetworkPlan, rows: int) -> int:
+    """Return the uses of a training in which all steps together see so many rows."""
+    numbers = _numbers(network.in_features, is_text=network.model.reads_text)
+    return rows * network.weights * numbers
+
+
+def is_usual(training: Training) -> bool:
+    """Whether nobody asked for workers or GPUs."""
+    return training.workers is None and training.gpus in ("auto", 0)
 
 
 def fit_is_short(inputs: FitInputs) -> bool:
@@ -65,12 +82,6 @@ def evaluation_is_short(step: EvaluateStep) -> bool:
     return own and uses <= _MOST_USES and rows * len(step.candidates) <= _MOST_ROWS
 
 
-def _uses(plan: TrainingPlan) -> int:
-    network = plan.plan
-    numbers = _numbers(network.in_features, is_text=network.model.reads_text)
-    return plan.rows_seen * network.weights * numbers
-
-
 def _numbers(width: int, *, is_text: bool) -> int:
     """Numbers in a row, of a text its tokens."""
     return max(width, _TOKENS) if is_text else width
@@ -79,8 +90,7 @@ def _numbers(width: int, *, is_text: bool) -> int:
 def _may_be_here(plan: TrainingPlan) -> bool:
     terms = [*plan.terms, *([plan.held_out.term] if plan.held_out else [])]
     own = plan.plan.code or any(term.own for term in terms)
-    chosen = plan.training.workers is not None or plan.training.gpus not in ("auto", 0)
-    return plan.is_of_fit and not own and not chosen
+    return plan.is_of_fit and not own and is_usual(plan.training)
 
 
 def _is_ours(recipe: Recipe) -> bool:

@@ -23,8 +23,9 @@ and the others leave.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from distill.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from distill.run.apply import Application, apply_student
@@ -81,21 +82,16 @@ __all__ = [
 ]
 
 # a command imports what it calls
-_HOME = dict.fromkeys(__all__, "stages")
-_HOME |= {
-    "Application": "apply",
-    "Finished": "whole_job",
-    "apply_student": "apply",
-    "labels_line": "lines",
-    "plan_cascades": "costs",
-    "plan_costs": "costs",
-    "run_job": "whole_job",
-    "selection_line": "lines",
-    "trained_line": "lines",
+_HOMES = dict.fromkeys(__all__, "distill.run.stages")
+_HOMES |= {
+    "Application": "distill.run.apply",
+    "Finished": "distill.run.whole_job",
+    "apply_student": "distill.run.apply",
+    "labels_line": "distill.run.lines",
+    "plan_cascades": "distill.run.costs",
+    "plan_costs": "distill.run.costs",
+    "run_job": "distill.run.whole_job",
+    "selection_line": "distill.run.lines",
+    "trained_line": "distill.run.lines",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

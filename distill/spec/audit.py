@@ -9,7 +9,6 @@ from pydantic import Field, field_validator, model_validator
 
 from distill.spec.base import Name, Positive, Seed, Table, require_once
 
-AUDITED = ("fit.", "labels.", "students.")  # what the key of an audited thing begins with
 WHOLE = ".whole"
 # what is appended to a pool's name where a share is held out: all of its rows, and the share
 HELD_OUT = ".held_out"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -12,6 +12,9 @@ from distill.core.errors import StorageError
 CONDITIONAL_LIMIT_BYTES = 1 << 20
 """Stores ignore the condition of multipart uploads, so larger objects are never written
 conditionally."""
+
+
+IsRight = Callable[[bytes], bool]
 
 
 class ObjectMissingError(StorageError):
@@ -83,15 +86,17 @@ class Storage(ABC):
         """Return the object's full address, as messages show it."""
         return f"{self.uri}/{key}"
 
-    def read(self, key: str) -> bytes:
-        """Read the whole object. Raises ObjectMissingError."""
+    def read(self, key: str, is_right: IsRight | None = None) -> bytes:  # noqa: ARG002
+        """Read the whole object. `is_right` says whether bytes are those that the caller has a
+        digest of; where a line has damaged them, a store is asked again. What is wrong each time is
+        returned, for the caller names it. Raises ObjectMissingError."""
         with self.open(key) as file:
             return file.read()
 
-    def read_or_none(self, key: str) -> bytes | None:
-        """Read the whole object; None where there is none."""
+    def read_or_none(self, key: str, is_right: IsRight | None = None) -> bytes | None:
+        """Read the whole object as `read` does; None where there is none."""
         try:
-            return self.read(key)
+            return self.read(key, is_right)
         except ObjectMissingError:
             return None
 

@@ -25,13 +25,7 @@ from distill.core.errors import StorageError
 from distill.storage.base import ObjectMeta, Storage
 from distill.storage.range_reader import TAIL_BYTES
 from distill.storage.remote import RemoteStorage
-from distill.storage.request_counts import count
-from distill.storage.transfers import (
-    BodyTooLongError,
-    client_timeout,
-    in_parallel,
-    whole_body,
-)
+from distill.storage.transfers import BodyTooLongError, client_timeout, whole_body
 
 _LIST_ENDING = ".txt"
 _LONGEST_LIST_BYTES = 64 << 20
@@ -139,7 +133,7 @@ class HttpStorage(ReadOnlyStorage):
         if not self._is_list:
             yield self.entry(self._own_name)
             return
-        listed = self._ask(self.uri, "get", self._list, _LONGEST_LIST_BYTES)
+        listed: bytes = self._ask(self.uri, "get", self._list, _LONGEST_LIST_BYTES)
         keys = _keys(listed.decode("utf-8", "replace"), self.uri)
         for start in range(0, len(keys), _AT_ONCE):
             yield from self._entries(keys[start : start + _AT_ONCE])
@@ -162,19 +156,11 @@ class HttpStorage(ReadOnlyStorage):
                 ) from error
 
     def _entries(self, keys: list[str]) -> list[ObjectMeta]:
-        found: dict[str, ObjectMeta] = {}
-
-        async def look(fs: Any, key: str) -> None:
+        async def look(fs: Any, key: str) -> ObjectMeta:
             entry = await self._info(fs, self._path(key))
-            found[key] = replace(entry, key=key)
+            return replace(entry, key=key)
 
-        async def work(fs: Any) -> None:
-            missing = [key for key in keys if key not in found]
-            count("get", len(missing) - 1)  # one was counted for the call
-            await in_parallel(look(fs, key) for key in missing)
-
-        self._ask(self.uri, "get", work)
-        return [found[key] for key in keys]
+        return self._ask_for_each(self.uri, keys, look)
 
     def _path(self, key: str) -> str:
         return self.url(key)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from distill.core.errors import StorageError
-from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
+from distill.storage.base import IsRight, ObjectMeta, ObjectMissingError, Storage
 from distill.storage.request_counts import count
 
 _TEMPORARY = ".distill-"
@@ -87,7 +87,7 @@ class LocalStorage(Storage):
         except OSError as error:
             raise _refusal(error, self.url(key)) from error
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, is_right: IsRight | None = None) -> bytes:  # noqa: ARG002
         with self._reading(key), self.open(key) as file:
             return file.read()
 

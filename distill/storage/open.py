@@ -90,7 +90,7 @@ def close_stores() -> None:
     remote = sys.modules.get("distill.storage.remote")
     if remote is not None:
         remote.forget_filesystems()
-        # fsspec's close their lines when they are collected, and they lie in circles
+        # filesystems close their lines when they are collected, and they lie in circles
         gc.collect()
 
 

@@ -5,17 +5,22 @@ One filesystem a process, address and job's settings, used by all threads: its r
 fsspec's one event loop, and the calling thread waits. Listings are never cached (another worker may
 have committed a moment ago), and stream: one page is in memory at a time.
 
-Each store's own class has the coroutines at the end, one HTTP request each where the store allows
-it. The clients' own repetitions are off: they would make the winner of a commit a loser and
-multiply the waits of `retry`, the one place that asks again. Nothing hangs (`transfers`).
+Each store's own class has the methods at the end, one HTTP request each where the store allows it:
+coroutines for that loop, or plain ones where the calling thread asks by itself. The clients' own
+repetitions are off: they would make the winner of a commit a loser and multiply the waits of
+`retry`, the one place that asks again. Nothing hangs (`transfers`).
 
 **Conditional put.** A lost race after an unanswered request may be this writer's own object, stored
 before the line broke, so the object is read and compared.
 
-**A body is whole or an error.** It has the length that the store announced, and a whole object of
-at most 1 MiB (every control object) the MD5 that the store says of it. Bytes that differ are read
-again, and believed when they come the same twice, since what a few stores say is no MD5. Larger
-objects carry digests of their own in commits; a pool's Parquet pages may.
+**A body is whole or an error.** It has the length that was asked for or announced. A whole object
+is held against the digest that its reader has of it (`read(key, is_right)`, as of label data, whose
+xxh3 a commit names: 0.03 ms a MB), and where the reader has none against the MD5 that the store
+says of it, up to 1 MiB (every control object; 1.3 ms a MB). Bytes that differ are read again, and
+believed when they come the same twice: what a few stores say is no MD5, and what is damaged in the
+store itself the reader names. Ranges of a pool's files are held against their length and version
+alone, as by every other reader: no store says a digest of a part, TLS holds each record against its
+own, and Parquet's pages may have one each.
 
 **A reader** (`open`) knows the object's version, and asks for no other: a file replaced meanwhile
 is an error rather than a mixture of two. `RangeReader.prefetch` fetches many ranges at once.
@@ -23,7 +28,6 @@ is an error rather than a mixture of two. `RangeReader.prefetch` fetches many ra
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import threading
@@ -34,20 +38,23 @@ from functools import partial
 from typing import Any, BinaryIO, ClassVar, TypeVar, cast
 
 import fsspec
-from fsspec.asyn import sync
 
 from distill.core.errors import MissingExtraError, StorageError
-from distill.storage import transfers
 from distill.storage.answers import BrokenBodyError, PreconditionError, answered
-from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, ObjectMissingError, Storage
+from distill.storage.base import (
+    CONDITIONAL_LIMIT_BYTES,
+    IsRight,
+    ObjectMeta,
+    ObjectMissingError,
+    Storage,
+)
 from distill.storage.range_reader import Range, RangeReader
 from distill.storage.request_counts import count
 from distill.storage.settings import options_of
+from distill.storage.transfers import LARGEST_BYTES, Threads, result_of
 
 _MOST_READS = 5
 """Of an object whose bytes are not what its digest says."""
-_LARGEST_BYTES = 64 << 20
-"""What a whole object of unknown size may hold, where its time is limited."""
 
 Page = tuple[Sequence[ObjectMeta], str | None]
 """Some objects, and what tells the store where to go on; None at the end."""
@@ -70,6 +77,7 @@ def _filesystem(kind: type[RemoteStorage], address: Address) -> Any:
             options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
             options |= dict(address) | kind.options(settings)
             filesystem = kind.filesystem_class()(**options)
+            filesystem.threads = Threads()
             kind.prepare(filesystem)
             _filesystems[key] = filesystem
         return _filesystems[key]
@@ -80,9 +88,9 @@ def forget_filesystems() -> None:
     with _lock:
         forgotten = dict(_filesystems)
         _filesystems.clear()
-    for (process, kind, _, _), filesystem in forgotten.items():
+    for (process, *_), filesystem in forgotten.items():
         if process == os.getpid():
-            kind.close(filesystem)
+            filesystem.threads.close()
 
 
 class RemoteStorage(Storage):
@@ -118,10 +126,6 @@ class RemoteStorage(Storage):
     def prepare(cls, filesystem: Any) -> None:
         """Change a new filesystem."""
 
-    @classmethod
-    def close(cls, filesystem: Any) -> None:
-        """Give back what `prepare` took."""
-
     def folder(self, *names: str) -> Storage:
         return type(self)("/".join([self.uri, *names]))
 
@@ -143,7 +147,7 @@ class RemoteStorage(Storage):
 
     def entry(self, key: str) -> ObjectMeta:
         def ask(path: str, where: str) -> ObjectMeta:
-            found = self._ask(where, "get", lambda fs: self._info(fs, path))
+            found: ObjectMeta = self._ask(where, "get", lambda fs: self._info(fs, path))
             return replace(found, key=key)
 
         return self._found(key, ask)
@@ -151,8 +155,8 @@ class RemoteStorage(Storage):
     def open(self, key: str) -> BinaryIO:
         return self._found(key, self._open)
 
-    def read(self, key: str) -> bytes:
-        content = self._found(key, self._checked)
+    def read(self, key: str, is_right: IsRight | None = None) -> bytes:
+        content = self._found(key, partial(self._checked, is_right=is_right))
         count("bytes_read", len(content))
         return content
 
@@ -185,25 +189,34 @@ class RemoteStorage(Storage):
     def _path(self, key: str) -> str:
         return f"{self.path}/{key}"
 
-    def _ask(
-        self, where: str, kind: str, work: Callable[[Any], Awaitable[T]], size_bytes: int = 0
-    ) -> T:
-        """Return what `work(filesystem)` returns in the end; each try counts as a request of
+    def _ask(self, where: str, kind: str, work: Callable[[Any], Any], size_bytes: int = 0) -> Any:
+        """Return what `work(filesystem)` comes to in the end; each try counts as a request of
         `kind`, and has time for `size_bytes`."""
         filesystem = _filesystem(type(self), self._address)
-        limit_seconds = transfers.seconds_for(size_bytes)
 
-        async def within_limit() -> tuple[T]:
-            return (await asyncio.wait_for(work(filesystem), limit_seconds),)
-
-        def ask() -> T:
+        def ask() -> Any:
             count(kind)
-            boxed = sync(filesystem.loop, within_limit)
-            if boxed is None:  # what fsspec makes of a request that somebody cancelled
-                raise BrokenBodyError("the request was cancelled")
-            return cast("tuple[T]", boxed)[0]
+            return result_of(filesystem, work(filesystem), size_bytes)
 
         return answered(where, ask)
+
+    def _ask_for_each(
+        self, where: str, items: Sequence[T], work: Callable[[Any, T], Any], size_bytes: int = 0
+    ) -> list[Any]:
+        """Return what `work(filesystem, item)` comes to for each, all asked at once; after a fault
+        those alone that have not come are asked for again."""
+        found: dict[T, Any] = {}
+
+        def ask(fs: Any, item: T) -> None:
+            found[item] = result_of(fs, work(fs, item), size_bytes)
+
+        def ask_for_missing(fs: Any) -> None:
+            missing = [item for item in items if item not in found]
+            count("get", len(missing) - 1)  # one request was counted for the call
+            fs.threads.run([partial(ask, fs, item) for item in missing])
+
+        self._ask(where, "get", ask_for_missing)
+        return [found[item] for item in items]
 
     @contextmanager
     def _in_bucket(self) -> Iterator[None]:
@@ -225,14 +238,14 @@ class RemoteStorage(Storage):
                 raise
             return get(self.path, self.uri)
 
-    def _checked(self, path: str, where: str) -> bytes:
+    def _checked(self, path: str, where: str, is_right: IsRight | None = None) -> bytes:
         """Read a whole object, and again where it is not what its digest says."""
+        content: bytes
         before = None
         for _ in range(_MOST_READS):
-            content, md5 = self._ask(where, "get", lambda fs: self._whole(fs, path), _LARGEST_BYTES)
-            is_large = len(content) > CONDITIONAL_LIMIT_BYTES
-            # here and not on the loop, where it would hold up all other requests
-            if not md5 or is_large or _md5(content) == md5 or content == before:
+            content, md5 = self._ask(where, "get", lambda fs: self._whole(fs, path), LARGEST_BYTES)
+            is_as_stored = partial(_is_as_stored, md5=md5)
+            if (is_right or is_as_stored)(content) or content == before:
                 return content
             before = content
         raise StorageError(
@@ -249,25 +262,17 @@ class RemoteStorage(Storage):
     def _fetch_many(
         self, path: str, where: str, token: str, ranges: Sequence[Range]
     ) -> list[bytes]:
-        """Fetch ranges at once; after a fault those alone that have not come."""
-        contents: dict[Range, bytes] = {}
+        size_bytes = sum(stop - start for start, stop in ranges)
 
-        async def fetch(fs: Any, start: int, stop: int) -> None:
-            content = await self._fetch(fs, path, start, stop, token)
+        def fetch(fs: Any, each: Range) -> bytes:
+            start, stop = each
+            content: bytes = result_of(fs, self._fetch(fs, path, start, stop, token), size_bytes)
             if len(content) != stop - start:
                 raise BrokenBodyError(f"{len(content):,} bytes of {stop - start:,} came")
             count("bytes_read", len(content))
-            contents[start, stop] = content
+            return content
 
-        async def work(fs: Any) -> None:
-            missing = [each for each in ranges if each not in contents]
-            # one request was counted for the call
-            count("get", len(missing) - 1)
-            await transfers.in_parallel(fetch(fs, start, stop) for start, stop in missing)
-
-        size_bytes = sum(stop - start for start, stop in ranges)
-        self._ask(where, "get", work, size_bytes)
-        return [contents[each] for each in ranges]
+        return self._ask_for_each(where, ranges, fetch)
 
     def _put(self, key: str, content: bytes, write: Callable[[Any], Awaitable[None]]) -> None:
         with self._in_bucket():
@@ -279,20 +284,20 @@ class RemoteStorage(Storage):
         page's token is empty."""
         raise NotImplementedError
 
-    async def _info(self, fs: Any, path: str) -> ObjectMeta:
+    def _info(self, fs: Any, path: str) -> Awaitable[ObjectMeta]:
         """Return what a listing says of an object; its key does not matter."""
         raise NotImplementedError
 
-    async def _end(self, fs: Any, path: str) -> tuple[int, str, bytes]:
+    def _end(self, fs: Any, path: str) -> Any:
         """Return an object's size, its token, and as many of its last bytes as cost no request."""
-        entry = await self._info(fs, path)
+        entry = result_of(fs, self._info(fs, path))
         return entry.size_bytes, entry.token, b""
 
-    async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
+    def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> Any:
         """Return these bytes of the version `token` of an object."""
         raise NotImplementedError
 
-    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
+    def _whole(self, fs: Any, path: str) -> Any:
         """Return a whole object, and its MD5 in hex where the store says one."""
         raise NotImplementedError
 
@@ -304,5 +309,8 @@ class RemoteStorage(Storage):
         await fs._rm_file(path)
 
 
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+def _is_as_stored(content: bytes, md5: str) -> bool:
+    """Whether it has the MD5 that the store says, where it says one and that costs nothing."""
+    if not md5 or len(content) > CONDITIONAL_LIMIT_BYTES:
+        return True
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() == md5

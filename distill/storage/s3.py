@@ -2,7 +2,7 @@
 every AWS client reads them, or from the job (`settings`), other settings from fsspec's own.
 
 Of our own is what s3fs has not. Its requests are made by `S3FileSystem._call_s3`, one HTTP request
-a call; GETs by plain HTTP where that can be (`direct`).
+a call; GETs by plain HTTP on the calling thread where that can be (`direct`).
 
 **Conditional put** is `If-None-Match: *`. **A reader** takes the last 64 KB with its first request,
 which tells size and ETag too: a Parquet file costs one request for its footer. All further requests
@@ -13,8 +13,9 @@ carry `If-Match`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import fsspec
 from botocore.exceptions import ClientError
@@ -22,7 +23,7 @@ from botocore.exceptions import ClientError
 from distill.storage import transfers
 from distill.storage.answers import BrokenBodyError, original, status_of
 from distill.storage.base import ObjectMeta
-from distill.storage.direct import CONNECTIONS, DirectGets
+from distill.storage.direct import Answer, DirectGets
 from distill.storage.range_reader import TAIL_BYTES
 from distill.storage.remote import Page, RemoteStorage
 from distill.storage.s3_encryption import CUSTOMER_KEY, customer_options, require_encrypted
@@ -44,7 +45,7 @@ class S3Storage(RemoteStorage):
             "retries": {"total_max_attempts": 1},
             "connect_timeout": transfers.CONNECT_SECONDS,
             "read_timeout": transfers.ANSWER_SECONDS,
-            "max_pool_connections": CONNECTIONS,  # s3fs's own limit is 10
+            "max_pool_connections": transfers.CONNECTIONS,  # s3fs's own limit is 10
             "response_checksum_validation": "when_required",  # bodies are held against ETags here
         }
         others = {name: value for name, value in settings.items() if name != CUSTOMER_KEY}
@@ -56,10 +57,6 @@ class S3Storage(RemoteStorage):
         # not among s3fs's own, of which a request cannot be made without them
         filesystem.customer = customer_options(options_of(cls.scheme).get(CUSTOMER_KEY))
         filesystem.direct = DirectGets(filesystem)
-
-    @classmethod
-    def close(cls, filesystem: Any) -> None:
-        filesystem.direct.close()
 
     async def _page(self, fs: Any, below: str, token: str) -> Page:
         more = {"ContinuationToken": token} if token else {}
@@ -74,9 +71,9 @@ class S3Storage(RemoteStorage):
         answer = await _ask(fs, "head_object", path)
         return ObjectMeta(path, int(answer["ContentLength"]), answer["ETag"].strip('"'))
 
-    async def _end(self, fs: Any, path: str) -> tuple[int, str, bytes]:
+    def _end(self, fs: Any, path: str) -> tuple[int, str, bytes]:
         try:
-            answer, tail = await _get(fs, path, Range=f"bytes=-{TAIL_BYTES}")
+            answer, tail = _get(fs, path, Range=f"bytes=-{TAIL_BYTES}")
         except (OSError, ClientError) as error:
             if status_of(original(error)) == 416:
                 return 0, "", b""  # no range lies in an object without a byte
@@ -86,14 +83,14 @@ class S3Storage(RemoteStorage):
         _require_range(answer, size_bytes - len(tail), size_bytes)
         return size_bytes, answer["ETag"], tail
 
-    async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
+    def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
         headers = {"Range": f"bytes={start}-{stop - 1}", "If-Match": token}
-        answer, content = await _get(fs, path, **headers)
+        answer, content = _get(fs, path, stop - start, **headers)
         _require_range(answer, start, stop)
         return content
 
-    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
-        answer, content = await _get(fs, path)
+    def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
+        answer, content = _get(fs, path)
         return content, _md5(answer)
 
     async def _write(self, fs: Any, path: str, content: bytes, *, create: bool) -> None:
@@ -125,18 +122,23 @@ async def _ask(fs: Any, name: str, path: str, **options: str) -> dict[str, Any]:
         return await _call(fs, name, path, **options)
 
 
-async def _get(fs: Any, path: str, **headers: str) -> tuple[dict[str, Any], bytes]:
-    """Return the answer, in botocore's words, and its body."""
+def _get(fs: Any, path: str, most_bytes: float = math.inf, **headers: str) -> Answer:
+    """Return the answer, in botocore's words, and its body, of which so many bytes are due."""
+
+    async def by_s3fs() -> Answer:
+        options = {name.replace("-", ""): value for name, value in headers.items()}
+        answer = await _ask(fs, "get_object", path, **options)
+        async with answer["Body"] as stream:
+            content = await transfers.whole_body(stream, int(answer["ContentLength"]))
+        return answer, content
+
+    def wait() -> Answer:
+        size_bytes = min(most_bytes, transfers.LARGEST_BYTES)
+        found: Answer = transfers.result_of(fs, by_s3fs(), size_bytes)
+        return found
+
     is_plain = not fs.customer and not fs.req_kw
-    found = await fs.direct.get(path, headers) if is_plain else None
-    if found is not None:
-        return cast("tuple[dict[str, Any], bytes]", found)
-    options = {name.replace("-", ""): value for name, value in headers.items()}
-    answer = await _ask(fs, "get_object", path, **options)
-    async with answer["Body"] as stream:
-        content = await transfers.whole_body(stream, int(answer["ContentLength"]))
-    fs.direct.allow(path.partition("/")[0])
-    return answer, content
+    return fs.direct.get(path, headers, wait, most_bytes) if is_plain else wait()
 
 
 def _require_range(answer: dict[str, Any], start: int, stop: int) -> None:

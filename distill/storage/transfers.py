@@ -1,14 +1,17 @@
-"""How long stores may take, and the bodies of their answers: nothing hangs or trickles for ever."""
+"""How long stores may take, the bodies of their answers, and what waits for them: nothing hangs or
+trickles for ever."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import aiohttp
+from fsspec.asyn import sync
 
 from distill.storage.answers import BrokenBodyError
 
@@ -17,6 +20,12 @@ ANSWER_SECONDS = 20.0
 """Of silence on a line."""
 PATIENCE_SECONDS = 30.0
 SLOWEST_BYTES_PER_SECOND = 32_000
+LARGEST_BYTES = 64 << 20
+"""What a whole object of unknown size may hold, where its time is limited."""
+CONNECTIONS = 64
+"""Requests at once, and lines that are kept."""
+_ENDING_SECONDS = 2.0
+"""What requests in work have at the end."""
 _PIECE_BYTES = 1 << 20
 
 
@@ -25,17 +34,54 @@ def client_timeout() -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
 
 
-def seconds_for(size_bytes: int) -> float:
+def seconds_for(size_bytes: float) -> float:
     """Return the time after which a request that moves so many bytes is given up."""
     return PATIENCE_SECONDS + size_bytes / SLOWEST_BYTES_PER_SECOND
 
 
-async def in_parallel(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do all at once, to the end. Raises the first error."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if result is not None:
-            raise result
+def result_of(filesystem: Any, work: Any, size_bytes: float = 0) -> Any:
+    """Return `work`, or where that is awaited what it comes to on the filesystem's event loop, in
+    the time for `size_bytes`. Raises TimeoutError, BrokenBodyError where it was cancelled."""
+    if not isinstance(work, Awaitable):
+        return work
+    limit_seconds = seconds_for(size_bytes)
+
+    async def within_limit() -> tuple[Any]:
+        return (await asyncio.wait_for(work, limit_seconds),)
+
+    boxed = sync(filesystem.loop, within_limit)
+    if boxed is None:  # what fsspec makes of a request that somebody cancelled
+        raise BrokenBodyError("the request was cancelled")
+    (result,) = boxed
+    return result
+
+
+class Threads:
+    """Those on which the requests of one filesystem wait side by side."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(CONNECTIONS, "distill-get")
+        self._in_work: set[Future[None]] = set()
+
+    def run(self, work: Sequence[Callable[[], None]]) -> None:
+        """Do all at once, to the end. Raises the first error."""
+        if len(work) == 1:
+            work[0]()
+            return
+        futures = [self._pool.submit(each) for each in work]
+        for future in futures:
+            self._in_work.add(future)
+            future.add_done_callback(self._in_work.discard)
+        wait(futures)
+        for future in futures:
+            future.result()
+
+    def close(self) -> None:
+        """End the threads; a store that is silent is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        _, unfinished = wait(self._in_work, _ENDING_SECONDS)
+        if not unfinished:
+            self._pool.shutdown()
 
 
 class BodyTooLongError(Exception):

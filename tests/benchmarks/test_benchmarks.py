@@ -139,7 +139,7 @@ def test_student_study_judges_every_student_and_what_is_done_by_hand(tmp_path):
     told = ["--quick", "--data", "topics", "--seeds", "1", "--folder", str(tmp_path)]
     student_study.main([*told, "--out", str(out), "--table", str(table)])
     runs = json.loads(out.read_text("utf-8"))
-    ways = ("labels_only", "distilled", "combined", "open_pool")
+    ways = ("labels_only", "distilled", "combined")
     students = {f"{name}__{way}" for name in ("encoder", "static", "bag") for way in ways}
     by_hand = {"encoder + logistic (SetFit's head)", "SetFit", "static + logistic"}
     methods = {run["method"] for run in runs}

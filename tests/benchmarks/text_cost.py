@@ -1,9 +1,10 @@
 """What students of text cost: texts a second and core of a static student, and a step of an encoder
 beside Hugging Face's Trainer.
 
-    python -m tests.benchmarks.text_cost [--quick] [--folder FOLDER] [--out FILE] [--table FILE]
+    python -m tests.benchmarks.text_cost [--quick] [--only static] [--rounds 7] [--folder FOLDER]
+        [--out FILE] [--table FILE]
 
-Two tables, each way interleaved with the others in one process on one thread, in CPU time, which
+Two tables (`--only` makes one: static takes half a minute, encoder a quarter of an hour), each way interleaved with the others in one process on one thread, in CPU time, which
 other work on the machine changes little:
 
     static     short texts (8 words) through a static student of wordllama's table: tokens alone, the
@@ -86,6 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, and write the figures and the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=tuple(PARTS), default=None)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=Path("text_cost.json"))
     parser.add_argument("--table", type=Path, default=Path("text_cost.md"))
@@ -93,8 +96,10 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # rates are a core's
     with tempfile.TemporaryDirectory(dir=asked.folder) as scratch:
-        models = Models(Path(scratch), quick=asked.quick)
-        found = {"static": static_rates(models), "encoder": encoder_steps(models)}
+        rounds = 2 if asked.quick else asked.rounds
+        models = Models(Path(scratch), rounds, quick=asked.quick)
+        parts = [asked.only] if asked.only else list(PARTS)
+        found = {part: PARTS[part](models) for part in parts}
     asked.out.write_text(json.dumps(found, indent=1), "utf-8")
     asked.table.write_text(table_of(found), "utf-8")
 
@@ -102,8 +107,8 @@ def main(arguments: list[str] | None = None) -> None:
 class Models:
     """Where the models lie, and texts that they know."""
 
-    def __init__(self, folder: Path, *, quick: bool) -> None:
-        self.rounds = 2 if quick else 7
+    def __init__(self, folder: Path, rounds: int, *, quick: bool) -> None:
+        self.rounds = rounds
         self.texts = 64 if quick else 8_192
         self.steps = 2 if quick else 8
         self.scratch = folder
@@ -329,26 +334,35 @@ def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str,
     return seconds
 
 
+PARTS = {"static": static_rates, "encoder": encoder_steps}
+
+
 def table_of(found: dict[str, dict]) -> str:
     """Medians, as tables."""
-    lines = ["# What students of text cost", "", machine(), ""]
-    lines += ["| static, one core | texts a second |", "| --- | --- |"]
-    lines += [
-        f"| {way} | {statistics.median(rates):,.0f} |" for way, rates in found["static"].items()
-    ]
-    lines += [
-        "",
+    title = ["# What students of text cost", "", machine(), ""]
+    static = _static_table(found["static"]) if "static" in found else []
+    encoder = _encoder_table(found["encoder"]) if "encoder" in found else []
+    return "\n".join([*title, *static, *encoder]) + "\n"
+
+
+def _static_table(ways: dict[str, list[float]]) -> list[str]:
+    rows = [f"| {way} | {statistics.median(rates):,.0f} |" for way, rates in ways.items()]
+    return ["| static, one core | texts a second |", "| --- | --- |", *rows, ""]
+
+
+def _encoder_table(found: dict[str, dict]) -> list[str]:
+    lines = [
         "| encoder, 32 texts a step | texts/s of a core | distill's over it | of each round |",
         "| --- | --- | --- | --- |",
     ]
-    for name, ways in found["encoder"].items():
+    for name, ways in found.items():
         for way, seconds in ways.items():
             pace = BATCH / statistics.median(seconds)
             ratios = [theirs / ours for ours, theirs in zip(ways["distill"], seconds, strict=True)]
             each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
             ratio = statistics.median(ratios)
             lines.append(f"| {name}, {way} | {pace:,.1f} | {ratio:.2f} | {each} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import numpy as np
 from distill.models.static_table import read_token_table
 
 PAIRS_OF_A_TEXT, PAIR_BATCH, BODY_RATE, WARMUP = 2, 16, 2e-5, 0.1
-LONGEST = 64
+LONGEST = 32
 """Tokens of a text, as the students read them."""
 Texts = Sequence[str]
 
@@ -115,9 +115,10 @@ def _tune_by_pairs(encoder: Any, given: Given) -> None:
     encoder.train()
     for start in range(0, len(pairs), PAIR_BATCH):
         batch = pairs[start : start + PAIR_BATCH]
-        one, other = (_embedded(encoder, [pair[side] for pair in batch]) for side in (0, 1))
+        with torch.autocast("cpu", torch.bfloat16):  # as the students learn
+            one, other = (_embedded(encoder, [pair[side] for pair in batch]) for side in (0, 1))
         due = torch.tensor([pair[2] for pair in batch])
-        loss = (torch.cosine_similarity(one, other) - due).square().mean()
+        loss = (torch.cosine_similarity(one.float(), other.float()) - due).square().mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)

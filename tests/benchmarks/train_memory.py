@@ -34,7 +34,8 @@ WAYS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print Markdown."""
     parser = options(__doc__)
-    parser.add_argument("--rows", type=int, default=64, help="rows of a batch")
+    # 64 took more than 13 GB at once
+    parser.add_argument("--rows", type=int, default=32, help="rows of a batch")
     parser.add_argument("--steps", type=int, default=2)
     told = parser.parse_args(arguments)
     layers, width = 6, 384
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name: in_child(train, rows=told.rows, steps=told.steps, layers=layers, width=width, **way)
         for name, way in WAYS.items()
     }
-    show(told, "Peak memory of a training with 512-token texts", [_table(measured)], measured)
+    size = f"{told.rows} texts a batch, {layers} layers of {width} numbers."
+    parts = [size, _table(measured)]
+    show(told, "Peak memory of a training with 512-token texts", parts, measured)
 
 
 def train(

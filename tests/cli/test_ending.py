@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.waiting import LIMIT_SECONDS
+
 _ENDS = "from distill.cli.ending import end_process, run_to_end\n"
 _THREAD = "import threading, time; threading.Thread(target=time.sleep, args=(1000,)).start()\n"
 _CHILD = "import multiprocessing, time\nif __name__ == '__main__':\n    multiprocessing.get_context('fork').Process(target=time.sleep, args=(1000,)).start()\n"
@@ -14,7 +16,11 @@ _CHILD = "import multiprocessing, time\nif __name__ == '__main__':\n    multipro
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
     )
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import subprocess
-import time
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +20,9 @@ KNOWN = {
 }  # fmt: skip
 """Options of `sbatch`; a misspelt one is refused by Slurm when the job is submitted, here before."""
 DISTILL = """#!/bin/bash
+trap 'exit 143' TERM
 echo "$@" > {folder}/asked
 echo "$RAY_TMPDIR" > {folder}/ray
-trap 'exit 143' TERM
 if [ -e {folder}/quick ]; then exit 3; fi
 while true; do sleep 0.05; done
 """
@@ -64,10 +64,16 @@ def begin(tmp_path):
     return lambda: subprocess.Popen(["bash", SCRIPT, "job.toml"], env=environment)
 
 
+def catches_sigterm(pid):
+    caught = re.search(r"^SigCgt:\t(\w+)$", Path(f"/proc/{pid}/status").read_text("ascii"), re.M)[1]
+    return int(caught, 16) >> (signal.SIGTERM - 1) & 1
+
+
 def test_the_signal_does_not_reach_the_driver_or_the_task_is_not_queued_again(begin, tmp_path):
     process = begin()
     wait_until(lambda: (tmp_path / "ray").exists() and (tmp_path / "ray").read_text("utf-8"))
-    time.sleep(0.2)
+    # the shell hands the signal on only once it catches it
+    wait_until(lambda: catches_sigterm(process.pid))
     process.send_signal(signal.SIGTERM)
     assert process.wait(LIMIT_SECONDS) == 143
     assert (tmp_path / "asked").read_text("utf-8").split() == [

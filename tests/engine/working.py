@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from distill.engine.ray.stop_signal import NAMESPACE
+
 
 class Bar:
     """Remembers what it showed."""
@@ -153,12 +155,20 @@ def traced(config, device, stream):
             with (folder / f"{number}.begun").open("a") as trace:
                 trace.write(f"{node}\n")
             while not (folder / "go").exists():
+                if is_leaving():
+                    (folder / "leaving").touch()
                 time.sleep(0.05)
-            time.sleep(0.2)
             done.touch()
         return {"number": number}
 
     return work
+
+
+def is_leaving():
+    """Whether an actor has noted that it leaves its node."""
+    from ray.experimental.internal_kv import _internal_kv_list
+
+    return any(b"/left/" in key for key in _internal_kv_list("", namespace=NAMESPACE))
 
 
 def asked_to_end(config, device, stream):

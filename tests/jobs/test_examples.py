@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,11 @@ from distill.core.schema import unseal
 from distill.plan.load import load_job
 from tests.command import REPOSITORY, distill
 
+JOBS = REPOSITORY / "jobs"
 
-def run_job(name: str, root) -> tuple[str, Evaluation]:
-    job = REPOSITORY / "jobs" / f"{name}.toml"
+
+def run_job(name: str, root: Path, folder: Path = JOBS) -> tuple[str, Evaluation]:
+    job = folder / f"{name}.toml"
     ended = distill("run", job, "--root", root, "--local", limit_seconds=6000)
     assert ended.code == 0, ended.output
     (file,) = root.glob(f"reports/{name}/*/evaluation.json")
@@ -40,15 +43,29 @@ def test_lambda_is_swept_over_two_networks_without_labelling_again(tmp_path):
     assert accuracy["together[terms.1.weight=0.0] · target"] < 0.7
 
 
+def write_shorter(name: str, folder: Path) -> None:
+    """Write a job of the digits of three seeds, whose students have a quarter of their epochs."""
+    text = (JOBS / f"{name}.toml").read_text("utf-8").replace("[0, 1, 2, 3, 4]", "[0, 1, 2]")
+    fits, found, students = text.partition("[students.")
+    students = re.sub(r"epochs = (\d+)", lambda epochs: f"epochs = {int(epochs[1]) // 4}", students)
+    (folder / f"{name}.toml").write_text(fits + found + students, "utf-8")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_study_labels_nothing_where_the_main_job_ran_and_shows_spread(tmp_path):
-    run_job("digits", tmp_path)
-    output, evaluation = run_job("digits_study", tmp_path)
+    for file in ("digits_pools.py", "digit_attributes.csv"):
+        (tmp_path / file).write_bytes((JOBS / file).read_bytes())
+    for name in ("digits", "digits_study"):
+        write_shorter(name, tmp_path)
+    root = tmp_path / "root"
+    run_job("digits", root, tmp_path)
+    output, evaluation = run_job("digits_study", root, tmp_path)
     assert "labelled now" not in output
     assert "fit.large: 35,784 parameters, done before" in output
+    assert "students.combined[seed=0]: 1,210 parameters, done before" in output
     groups = {group.name: group for group in evaluation.groups}
-    assert len(groups["combined[terms.1.weight=0.3]"].methods) == 5
+    assert len(groups["combined[terms.1.weight=0.3]"].methods) == 3
     assert groups["combined"].mean("accuracy") > groups["labels_only"].mean("accuracy") + 0.05
     assert groups["combined"].spread("accuracy") is not None
     assert "cross entropy to labels.zero_shot, added to labels_only as without_teacher: +" in output

@@ -152,7 +152,7 @@ from distill.loader.sampler import Chunk
 cache = DiskCache(1 << 20)
 cache.put(0, Chunk(0, 0, 0, 3), {"row": np.arange(3)})
 print("put", flush=True)
-time.sleep(120)
+time.sleep(3600)
 """
 
 

@@ -7,6 +7,11 @@ import pytest
 
 from distill.core.errors import ResourceError
 from distill.engine.ray.session import start_ray_by
+from distill.plan.costs.ranges import COLD_SECONDS
+from distill.plan.costs.setting import Setting
+from distill.plan.costs.training import training_costs
+from distill.plan.costs.trials import Tried
+from distill.plan.plan import Plan
 from distill.run import evaluate_students, fit_labelers, label_pools, prepare_inputs, train_students
 from tests.engine.here import without_ray
 from tests.tiny import DOUBLING, tiny_job, write_pool
@@ -82,6 +87,34 @@ def test_a_fit_that_is_large_or_chosen_is_trained_in_the_driver(folder, old, new
     job = tiny_job(folder, JOB.replace(old, new))
     with without_ray(), pytest.raises(AssertionError, match="asked for a Ray"):
         fit_labelers(job)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "starts"),
+    [
+        ("", "", {"fit.own": False, "students.small": True}),
+        ("epochs = 2 }\n    [l", "epochs = 2, workers = 1 }\n    [l", {"fit.own": True}),
+        # all that are left are trained together, which takes too many steps
+        (
+            "    [labels.teacher]",
+            """    [fit.more]
+    model = { kind = "linear" }
+    on = "rows"
+    training = { epochs = 6000 }
+    [labels.teacher]""",
+            {"fit.own": True, "fit.more": True},
+        ),
+    ],
+)
+def test_a_plan_counts_a_start_that_there_is_not(folder, old, new, starts):
+    job = tiny_job(folder, JOB.replace(old, new, 1))
+    prepare_inputs(job, engine="local")
+    steps = {key: [1e-5] for key in ("fit.own", "fit.more", "students.small")}
+    tried = Tried(steps=steps)
+    costs = training_costs(Setting(Plan(job).workspace, (), tried, (), 1, ()))
+    hours = {cost.step: cost.worker_hours for cost in costs}
+    counted = {key: hours[key].high * 3600 > COLD_SECONDS for key in starts}
+    assert counted == starts
 
 
 def test_a_student_is_taught_in_the_driver(labelled):

@@ -257,14 +257,6 @@ features = {{ kind = "vector", columns = ["pixels"] }}
             plan_costs(job, engine="local")
 
 
-def test_a_plan_is_not_the_same_after_json(tmp_path, clock):
-    write_rows(tmp_path / "rows", [640, 640], [0.01, 0.02])
-    job = declared_job(tmp_path, fragment_rows=64, more=PRICES)
-    with without_ray():
-        plan = plan_costs(job, engine="local")
-    assert CostPlan.from_plain(plan.to_plain()) == plan
-
-
 DIGITS = """
     root = "root"
     fragment_rows = 64

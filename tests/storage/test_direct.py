@@ -17,6 +17,7 @@ from distill.core.errors import StorageError
 from distill.pools.formats.registry import read_rows
 from distill.storage import retry
 from distill.storage.base import ObjectMissingError
+from distill.storage.direct import _REFUSED_SECONDS
 from distill.storage.open import open_storage
 from distill.storage.remote import _filesystem
 from distill.storage.request_counts import requests
@@ -86,17 +87,24 @@ def test_what_is_missing_empty_or_changed_is_told_at_the_first_request(store, by
     assert set(by_s3fs) == {"put_object"}
 
 
-def test_what_a_bucket_refuses_of_signed_addresses_is_asked_of_s3fs_from_then_on(real_s3):
+def test_an_address_that_is_refused_slows_its_bucket_for_ever(real_s3, monkeypatch):
+    forget_client()
     store = open_storage(real_s3)
     store.put("a", CONTENT)
     store.read("a")
     store.read("a")
     direct = _filesystem(S3Storage, ()).direct
-    signed = direct._signed
-    signed[store._path("a")] = (time.monotonic(), signed[store._path("a")][1] + "0")
+    path = store._path("a")
+    signed, url = direct._signed[path]
+    direct._signed[path] = (signed, f"{url}0")
+    before = requests()
     with store.open("a") as file:
         assert file.read() == CONTENT
-    assert not direct._by_bucket[store._bucket]
+    assert (requests() - before).get == 3
+    assert path not in direct._signed, "it was not read by s3fs while the bucket refuses"
+    monkeypatch.setattr(time, "monotonic", lambda: signed + 100 + _REFUSED_SECONDS)
+    assert store.read("a") == CONTENT
+    assert path in direct._signed
     forget_client()
 
 

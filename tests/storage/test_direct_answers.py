@@ -12,12 +12,12 @@ from aiobotocore.httpsession import AIOHTTPSession
 from fsspec.config import conf
 
 from distill.core.errors import StorageError
-from distill.storage import direct, retry
+from distill.storage import direct, retry, transfers
 from distill.storage.open import close_stores, open_storage
 from distill.storage.remote import _filesystem
 from distill.storage.s3 import S3Storage
 from distill.storage.settings import use_settings
-from tests.waiting import wait_until
+from tests.waiting import slowness, wait_until
 
 CONTENT = bytes(range(256)) * 40
 
@@ -69,7 +69,8 @@ class OddStore:
             return True
         answer = answer or due(headers.get("range"))
         line.sendall(answer)
-        return b"Content-Length" in answer or b"chunked" in answer
+        ends = b"Connection: close" in answer
+        return not ends and (b"Content-Length" in answer or b"chunked" in answer)
 
 
 def due(wanted):
@@ -149,6 +150,40 @@ def test_a_body_that_is_cut_or_another_is_taken_for_the_one_asked_for(odd, folde
         odd.answers.append(wrong)
         assert file.read(1000) == CONTENT[100:1100]
     assert len(odd.asked) == 3
+
+
+HUGE = 1 << 45
+"""More than any machine has."""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param((f"Content-Length: {HUGE}",), id="whole"),
+        pytest.param(
+            (f"Content-Range: bytes 0-{HUGE - 1}/{HUGE}", f"Content-Length: {HUGE}"), id="range"
+        ),
+    ],
+)
+def test_an_announced_length_is_made_room_for_before_it_comes(odd, folder, head):
+    odd.answers.append(unmeasured(CONTENT, *head, "Connection: close"))
+    with folder.open("a") as file:
+        file._tail = (len(CONTENT), b"")  # as if there were more
+        file.seek(100)
+        assert file.read(1000) == CONTENT[100:1100]
+    odd.answers.append(unmeasured(CONTENT, *head, "Connection: close"))
+    assert folder.read("a") == CONTENT
+
+
+def test_an_object_that_nobody_may_read_slows_its_bucket(odd, folder):
+    folder.read("b")
+    denied = b"<Error><Code>AccessDenied</Code></Error>"
+    odd.answers += [answer(denied, status=403)] * 2
+    with pytest.raises(StorageError, match="/secret: who asks has no right to this"):
+        folder.read("secret")
+    odd.asked.clear()
+    assert folder.read("b") == CONTENT
+    assert "Signature=" in odd.asked[0][0], "s3fs was asked"
 
 
 def test_an_end_that_is_not_the_end_is_taken_for_it(odd, folder):
@@ -238,21 +273,23 @@ async def _create_connector(session, _proxy_url):
 
 
 def test_a_silent_store_holds_up_the_end(odd, folder, monkeypatch):
-    monkeypatch.setattr(direct, "_ENDING_SECONDS", 0.2)
+    monkeypatch.setattr(transfers, "_ENDING_SECONDS", 0.2)
+    file = folder.open("a")
+    odd.asked.clear()
     odd.answers += ["silence"] * 2
-    reading = threading.Thread(target=_read_in_vain, args=(folder,), daemon=True)
+    reading = threading.Thread(target=_read_in_vain, args=(file,), daemon=True)
     reading.start()
-    wait_until(lambda: odd.asked)
+    wait_until(lambda: len(odd.asked) == 2)
     began = time.monotonic()
     close_stores()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 10 * slowness()
     odd.close()
     reading.join()
 
 
-def _read_in_vain(folder):
+def _read_in_vain(file):
     with suppress(StorageError):
-        folder.read("a")
+        file._fetch([(0, 100), (5000, 5100)])
 
 
 def test_a_line_that_a_firewall_forgot_is_taken_again(odd, folder):

@@ -2,12 +2,15 @@
 
 import logging
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from distill.core.errors import StorageError
 from distill.storage import retry
 from distill.storage.retry import until_answered
+from tests.waiting import LIMIT_SECONDS
 
 
 class BusyError(Exception):
@@ -20,6 +23,14 @@ def passing(error):
 
 @pytest.fixture
 def quick(monkeypatch):
+    """Little patience, by a clock that stands still between waits."""
+    clock = [0.0]
+
+    def sleep(seconds):
+        clock[0] += seconds
+
+    timing = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
+    monkeypatch.setattr(retry, "time", timing)
     monkeypatch.setattr(retry, "LIMIT_SECONDS", 1.0)
     monkeypatch.setattr(retry, "QUIET_SECONDS", 0.2)
     monkeypatch.setattr(retry, "_LONGEST_WAIT_SECONDS", 0.2)
@@ -54,8 +65,10 @@ def test_the_wait_is_bounded_and_ends_with_the_object_the_reason_and_the_way_out
         until_answered(failing(10**9), "s3://b/k", passing)
 
 
-def test_many_threads_that_wait_say_one_line(quick, caplog):
+def test_many_threads_that_wait_say_one_line(quick, caplog, monkeypatch):
     caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(retry, "time", time)
+    monkeypatch.setattr(retry, "LIMIT_SECONDS", LIMIT_SECONDS)
     threads = [
         threading.Thread(target=until_answered, args=(failing(5), "s3://b/k", passing))
         for _ in range(16)
@@ -66,7 +79,7 @@ def test_many_threads_that_wait_say_one_line(quick, caplog):
         thread.join()
     said = [record.getMessage() for record in caplog.records]
     assert said == [
-        "s3://b/k: the store does not answer (503 SlowDown), trying again for up to 1 s"
+        "s3://b/k: the store does not answer (503 SlowDown), trying again for up to 900 s"
     ]
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from distill.models.networks.shape import require_shape
+from distill.models.networks.shape import misread_images, require_shape
 from distill.spec.base import Positive
 from distill.spec.networks import BuiltNetwork, Network, NetworkInput, NetworkSize
-from distill.spec.pools import Features, ImageFeatures
+from distill.spec.pools import Features
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,14 +35,7 @@ class Cnn(Network):
 
     def misread(self, features: Features | None, pool: str) -> Iterator[str]:
         yield from super().misread(features, pool)
-        if not isinstance(features, ImageFeatures):
-            return
-        height, width, channels = features.shape
-        if self.shape != (channels, height, width):
-            yield (
-                f"shape = {list(self.shape)}: images of pools.{pool} are {height} high, {width}"
-                f" wide, with {channels} channels. Write {[channels, height, width]}."
-            )
+        yield from misread_images(self.shape, features, pool)
 
     def require_fit(self, given: NetworkInput) -> None:
         require_shape(self.shape, given)

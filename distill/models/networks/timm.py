@@ -12,10 +12,10 @@ from distill.core.errors import JobError
 from distill.models.files import ModelFiles
 from distill.models.image_config import TIMM_CONFIG, timm_config, timm_normalization
 from distill.models.networks.pretrained import BegunNetwork
-from distill.models.networks.shape import require_shape
+from distill.models.networks.shape import misread_images, require_shape
 from distill.spec.base import Positive
 from distill.spec.networks import BuiltNetwork, NetworkInput, NetworkSize
-from distill.spec.pools import Features, ImageFeatures
+from distill.spec.pools import Features
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -71,14 +71,7 @@ class TimmNetwork(BegunNetwork):
 
     def misread(self, features: Features | None, pool: str) -> Iterator[str]:
         yield from super().misread(features, pool)
-        if not isinstance(features, ImageFeatures):
-            return
-        height, width, channels = features.shape
-        if self.shape != (channels, height, width):
-            yield (
-                f"shape = {list(self.shape)}: images of pools.{pool} are {height} high, {width}"
-                f" wide, with {channels} channels. Write {[channels, height, width]}."
-            )
+        yield from misread_images(self.shape, features, pool)
 
     def require_fit(self, given: NetworkInput) -> None:
         require_shape(self.shape, given)

@@ -2,14 +2,15 @@
 answer a million rows, as it was evaluated, or else by a trial.
 
 A trial has no labels and no reader, so its range is wide: from its fastest step to half as much
-again as its slowest, each row read once an epoch beside, and each worker's process started. It is
-made on one CPU thread, as a training worker works there; of a GPU it says nothing.
+again as its slowest, each row read once an epoch beside, and each worker's process started, but for
+short fits (`distill.plan.short`), which start none. It is made on one CPU thread, as a training
+worker works there; of a GPU it says nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from distill.core.costs import NOTHING, Range, RowCost, StepCost
@@ -24,6 +25,8 @@ from distill.plan.datasets import pool_groups
 from distill.plan.held_out import fit_student, usual_loss
 from distill.plan.identity import fit_folder, student_folder, student_pins
 from distill.plan.needs import network_plan, training_needs
+from distill.plan.short import is_usual, steps_are_few, training_uses
+from distill.plan.workspace import Workspace
 from distill.spec.base import Gpus
 from distill.spec.models import Eszsl, worker_range
 from distill.spec.students import Student
@@ -39,23 +42,64 @@ _ON_A_GPU = "a trial of it on a GPU is not made"
 _NOT_TRIED = "no trial of it was made"
 
 
+@dataclass(frozen=True)
+class _Training:
+    """What is trained by gradients: a fit, or a variant of a student."""
+
+    key: str
+    student: Student
+    where: str  # its key in the job file
+    folder: Callable[[], Storage]
+
+    @property
+    def is_fit(self) -> bool:
+        return self.key.startswith("fit.")
+
+    def record(self) -> ModelRecord | None:
+        """Read what is stored of it."""
+        try:
+            return read_record(self.folder())
+        except DistillError:  # what it learns is not there yet
+            return None
+
+
 def training_trials(setting: Setting) -> Iterator[NetworkTrial]:
     """Yield the networks that are not trained yet, or not judged, and can be built now."""
     workspace = setting.workspace
-    for key, student, where, folder in _trainings(setting):
-        is_fit = key.startswith("fit.")
-        if is_fit and _record(folder) is not None:
+    for each in _trainings(setting):
+        if each.is_fit and each.record() is not None:
             continue
         try:
-            yield network_trial(workspace, key, student, where, is_fit=is_fit)
+            yield network_trial(workspace, each.key, each.student, each.where, is_fit=each.is_fit)
         except DistillError:
             continue  # what it sees is not there yet: its line says so
 
 
 def training_costs(setting: Setting) -> Iterator[StepCost]:
     """Yield what is left of fits by gradients and of students."""
-    for key, student, where, folder in _trainings(setting):
-        yield _training_cost(setting, key, student, where, folder)
+    trainings = [(each, each.record()) for each in _trainings(setting)]
+    left = [each for each, record in trainings if record is None]
+    short = _fits_are_short(setting, [each for each in left if each.is_fit])
+    for each, record in trainings:
+        yield _training_cost(setting, each, record, is_short=short and each.is_fit)
+
+
+def _fits_are_short(setting: Setting, fits: Sequence[_Training]) -> bool:
+    """Whether fits that are left start no worker: all of them together (`trainings_are_short`)."""
+    uses = 0
+    steps = 0
+    for each in fits:
+        has_code = setting.workspace.tables.fit_code(each.key.removeprefix("fit."))
+        if has_code or not is_usual(each.student.training):
+            return False
+        try:
+            rows, its_steps = _rows_and_steps(setting, each.student)
+            network = network_plan(setting.workspace, each.student, each.where)
+        except DistillError:  # what it sees is not there yet: it is trained another time
+            continue
+        uses += training_uses(network, rows)
+        steps += its_steps
+    return steps_are_few(uses, steps)
 
 
 def student_rows(setting: Setting) -> Iterator[RowCost]:
@@ -75,42 +119,33 @@ def student_rows(setting: Setting) -> Iterator[RowCost]:
         yield RowCost(key, "student", a_million, dollars)
 
 
-def _trainings(setting: Setting) -> Iterator[tuple[str, Student, str, Callable[[], Storage]]]:
-    """Key, table, key in the job file and folder of all that is trained by gradients."""
+def _trainings(setting: Setting) -> Iterator[_Training]:
     workspace = setting.workspace
     tables = workspace.tables
     for name, fit in tables.fit.items():
         if not isinstance(fit.model, Eszsl):
             student = fit_student(fit, usual_loss(tables.pool_outputs(fit.on)))
             key = f"fit.{name}"
-            yield key, student, key, partial(fit_folder, workspace, name)
+            yield _Training(key, student, key, partial(fit_folder, workspace, name))
     for variant in tables.job.variants:
         where = f"students.{variant.student}"
-        folder = partial(_student_folder, setting, variant)
-        yield f"students.{variant.name}", variant.spec, where, folder
+        folder = partial(_student_folder, workspace, variant)
+        yield _Training(f"students.{variant.name}", variant.spec, where, folder)
 
 
-def _student_folder(setting: Setting, variant: Variant) -> Storage:
-    pins = student_pins(setting.workspace, variant.spec)
-    workspace = setting.workspace
-    return student_folder(workspace, variant, pins)
-
-
-def _record(folder: Callable[[], Storage]) -> ModelRecord | None:
-    try:
-        return read_record(folder())
-    except DistillError:  # what it learns is not there yet
-        return None
+def _student_folder(workspace: Workspace, variant: Variant) -> Storage:
+    return student_folder(workspace, variant, student_pins(workspace, variant.spec))
 
 
 def _training_cost(
-    setting: Setting, key: str, student: Student, where: str, folder: Callable[[], Storage]
+    setting: Setting, asked: _Training, record: ModelRecord | None, *, is_short: bool
 ) -> StepCost:
+    key = asked.key
+    student = asked.student
     try:
         rows, steps = _rows_and_steps(setting, student)
     except DistillError as error:
         return StepCost(step=key, rows=0, rows_left=0, note=str(error))
-    record = _record(folder)
     training = student.training
     gpus = _held(training.gpus)
     spent = setting.spent.get(key)
@@ -123,8 +158,8 @@ def _training_cost(
     )
     if record is not None:
         return replace(cost, worker_hours=NOTHING, gpu_hours=NOTHING, bytes=NOTHING)
-    cost = _with_size(setting, cost, student, where)
-    seconds = _seconds(setting, key, student, rows, steps)
+    cost = _with_size(setting, cost, student, asked.where)
+    seconds = _seconds(setting, asked, rows, steps, is_short=is_short)
     if seconds is None or gpus:
         note = _ON_A_GPU if gpus else _NOT_TRIED
         return replace(cost, note=note)
@@ -168,17 +203,21 @@ def _with_size(setting: Setting, cost: StepCost, student: Student, where: str) -
     return replace(cost, memory_bytes=memory_bytes, bytes=stored)
 
 
-def _seconds(setting: Setting, key: str, student: Student, rows: int, steps: int) -> Range | None:
+def _seconds(
+    setting: Setting, asked: _Training, rows: int, steps: int, *, is_short: bool
+) -> Range | None:
     """Seconds of all workers together, as one CPU takes them."""
     tried = setting.tried
-    rounds = tried.steps.get(key)
+    student = asked.student
+    rounds = tried.steps.get(asked.key)
     if not rounds:
         return None
     a_row = [max(tried.reading.get(pool, (0.0,))) for pool in student.taught_on]
     reading = max(a_row, default=0.0) * rows
     slowest = _SLOWER * max(rounds) * steps
     most = min(student.training.lanes, max(worker_range(student.training.workers)))
-    return Range(min(rounds) * steps, slowest + reading + most * COLD_SECONDS)
+    starts = 0.0 if is_short else most * COLD_SECONDS
+    return Range(min(rounds) * steps, slowest + reading + starts)
 
 
 def _numbers(setting: Setting, student: Student) -> Sequence[int]:

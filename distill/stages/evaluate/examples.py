@@ -3,8 +3,6 @@ that no private column is among it."""
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +16,9 @@ from distill.spec.outputs import Outputs
 from distill.spec.pools import ImageFeatures, TextFeatures
 from distill.stages.evaluate.evaluator import TARGET
 from distill.stages.evaluate.predictions import predictions_of
+from distill.stages.thumbnails import thumbnail
 
 _TEXT_CHARACTERS = 160
-_IMAGE_PIXELS = 96  # of the longer side
 _SHOWN_NUMBERS = 4
 
 
@@ -50,7 +48,7 @@ class ReadExamples:
             whole = str(seen)
             text = whole[:_TEXT_CHARACTERS]
         if isinstance(dataset.features, ImageFeatures):
-            png = _png(seen)
+            png = thumbnail(seen)
         return Example(
             shard=inventory.shard(chunk.shard).key,
             row=chunk.start,
@@ -87,15 +85,3 @@ class ReadExamples:
 def _numbers(values: npt.NDArray[Any]) -> str:
     shown = ", ".join(f"{value:.4g}" for value in values[:_SHOWN_NUMBERS].tolist())
     return f"{shown}, …" if len(values) > _SHOWN_NUMBERS else shown
-
-
-def _png(image: Any) -> str:
-    from PIL import Image
-
-    pixels = image[:, :, 0] if image.shape[2] == 1 else image
-    picture = Image.fromarray(pixels)
-    size = (_IMAGE_PIXELS, _IMAGE_PIXELS)
-    picture.thumbnail(size)
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return base64.b64encode(stream.getvalue()).decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from distill.core.audit_results import bound_sentence, subject_sentence
-from distill.core.privacy import PrivacyStatement
 from distill.stages.export.judged import Judged
 
 
@@ -21,9 +20,6 @@ def audit_sections(judged: Judged) -> list[str]:
         bound = bound_sentence(subject)
         if bound:
             lines.append(f"- {bound}")
-        # what the section on privacy says of a student without one
-        if subject.statement is not None:
-            lines.append(f"- {PrivacyStatement.from_json(subject.statement).sentence}")
     if not lines:
         return []
     lead = (

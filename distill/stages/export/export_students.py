@@ -23,8 +23,7 @@ from distill.pools.formats.masking import plain_rules
 from distill.pools.formats.options import with_mask, with_types
 from distill.pools.open_pool import OpenPool
 from distill.stages.export.all_forms import describe_forms, forms_of
-from distill.stages.export.form_card import form_card
-from distill.stages.export.forms import Form, TextStudent
+from distill.stages.export.forms import Form, TextStudent, form_card
 from distill.stages.export.joined import joined_with_encoder
 from distill.stages.export.judged import Judged, front_matter
 from distill.stages.export.model_card import describe_features, describe_heads, model_card

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ from distill.models.record import ModelRecord
 from distill.models.static_module import StaticModule
 from distill.models.text_files import TextFiles
 from distill.spec.outputs import Outputs
+from distill.stages.export.judged import Judged, front_matter
 
 Trunk = EncoderModule | StaticModule
 
@@ -138,3 +139,18 @@ class Refused:
 
     library: str
     why: str
+
+
+def form_card(student: TextStudent, form: Form, card: str, judged: Judged) -> bytes:
+    """Return README.md: what the Hugging Face hub reads of a form in its front matter, how it is loaded,
+    and the student's own card."""
+    task = _task(student.outputs(form.head))
+    mine = [result for result in judged.results if result.head in ("", form.head)]
+    keys = [f"library_name: {form.library}", f"pipeline_tag: {task}"]
+    front = front_matter(student.name, replace(judged, results=mine), keys)
+    title, _, rest = card.partition("\n\n")
+    return "\n\n".join([front, title, form.use, rest]).encode()
+
+
+def _task(outputs: Outputs) -> str:
+    return "feature-extraction" if outputs.kind == "value" else "text-classification"

@@ -16,10 +16,12 @@ from distill.stages.export.onnx_file import TOLERANCE
 _ONNX = """`model.onnx` holds the network and its weights, and needs onnxruntime alone:
 
 ```python
+import json
 import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
 outputs = dict(zip([head.name for head in session.get_outputs()], session.run(None, {"features": features})))
+names = json.loads(session.get_modelmeta().custom_metadata_map["classes"])    # by head, in the order of its outputs
 ```
 
 A batch has one row or more.{texts} On the first rows of the pool that taught the student, it answered as torch does, within {tolerance} of a head's

@@ -18,6 +18,7 @@ step by step, 0.05 s a step and layer; in the file it is one operation.
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ from distill.models.network import MultiHead
 from distill.models.record import ModelRecord
 
 GIVEN = "features"  # what the file calls its input
+CLASSES = "classes"  # of its metadata: the names of each head's outputs, as JSON
 # how far ONNX Runtime may be from torch, as a share of the head's largest output: 3·10⁻⁵. The same
 # float32 numbers added in another order: 6·10⁻⁶ for a sum over 150,528 features, below 10⁻⁶ for
 # most students.
@@ -88,8 +90,10 @@ def translate(record: ModelRecord, network: MultiHead, seen: Tensor) -> bytes:
         )
         assert program is not None
         _rename(program.model, heads)
+        named = {head: list(outputs.classes) for head, outputs in record.heads.items()}
         identity = {"student": record.digest, "weights_sha256": record.sha256}
         program.model.metadata_props.update(identity)
+        program.model.metadata_props[CLASSES] = json.dumps(named, ensure_ascii=False)
         content: bytes = program.model_proto.SerializeToString()
     return content
 

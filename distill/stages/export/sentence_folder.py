@@ -10,8 +10,10 @@ from torch import nn
 
 from distill.models.encoder_body import base_of
 from distill.models.encoder_module import EncoderModule
+from distill.spec.outputs import Outputs
 from distill.stages.export.forms import Form, Refused, TextStudent, Weights
 from distill.stages.export.tokenizer_files import tokenizer_files
+from distill.stages.export.transformers_folder import named_outputs
 
 LIBRARY = "sentence-transformers"
 _WEIGHTS = "model.safetensors"
@@ -21,7 +23,12 @@ _POOLINGS = {"mean": "pooling_mode_mean_tokens", "last": "pooling_mode_lasttoken
 _USE = """```python
 from sentence_transformers import SentenceTransformer
 
-outputs = SentenceTransformer("{folder}").encode(texts)    # (rows, {width}): {what}
+model = SentenceTransformer("{folder}")
+outputs = model.encode(texts)    # (rows, {width}): {what}
+```"""
+_NAMES = """
+names = model.transformers_model.config.id2label
+classes = [names[best] for best in outputs.argmax(axis=1).tolist()]
 ```"""
 
 # a layer, what distill calls its tensors, and whether ReLU follows
@@ -41,7 +48,8 @@ def sentence_form(student: TextStudent, head: str, folder: str) -> Form | Refuse
         return Refused(LIBRARY, "it has no module for what stands above the encoder")
     parts = _layers(student, head)
     layers = list(parts)
-    files = {**_encoder_files(trunk), **_pooling_files(trunk)}
+    outputs = student.outputs(head)
+    files = {**_encoder_files(trunk, outputs), **_pooling_files(trunk)}
     modules = ["Transformer", "Pooling"]
     paths = ["", "1_Pooling"]
     if trunk.normalize:
@@ -58,9 +66,10 @@ def sentence_form(student: TextStudent, head: str, folder: str) -> Form | Refuse
         tensors = {"linear.weight": layer.weight, "linear.bias": layer.bias}
         weights[f"{path}/{_WEIGHTS}"] = Weights(tensors, names)
     files["modules.json"] = _modules(modules, paths)
-    outputs = student.outputs(head)
     width = student.linear(head).out_features
     use = _USE.format(folder=folder, width=width, what=outputs.in_words)
+    if outputs.classes and outputs.exclusive:
+        use = use.removesuffix("```") + _NAMES.lstrip()
     return Form(folder, LIBRARY, head, use, files, weights)
 
 
@@ -71,10 +80,14 @@ def _layers(student: TextStudent, head: str) -> Iterator[_Layer]:
     yield student.linear(head), names, False
 
 
-def _encoder_files(trunk: EncoderModule) -> dict[str, bytes]:
+def _encoder_files(trunk: EncoderModule, outputs: Outputs) -> dict[str, bytes]:
     config = {**trunk.text_files.config, "architectures": [type(trunk.body).__name__]}
+    if outputs.classes:
+        # the last module's outputs, which has no place for names; the encoder itself has none
+        config |= named_outputs(outputs.classes)
     config["pad_token_id"] = trunk.pad
-    config.pop("torch_dtype", None)
+    for key in ("num_labels", "torch_dtype"):
+        config.pop(key, None)
     config["dtype"] = "float32"
     limits = {"max_seq_length": trunk.tokens.most, "do_lower_case": False}
     return {

@@ -4,6 +4,7 @@ already (`pooling = "cls"`), and a head is its last layer."""
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from distill.models.encoder_module import EncoderModule
 from distill.spec.outputs import Outputs
@@ -67,8 +68,7 @@ def _config(student: TextStudent, trunk: EncoderModule, head: str) -> bytes:
     config = {
         **trunk.text_files.config,
         "architectures": [type(trunk.body).__name__],
-        "id2label": {str(number): name for number, name in enumerate(names)},
-        "label2id": {name: number for number, name in enumerate(names)},
+        **named_outputs(names),
         "problem_type": _problem_type(outputs),
         "pad_token_id": trunk.pad,
         "dtype": "float32",
@@ -76,6 +76,14 @@ def _config(student: TextStudent, trunk: EncoderModule, head: str) -> bytes:
     for key in ("num_labels", "torch_dtype", "_name_or_path"):
         config.pop(key, None)
     return json.dumps(config, indent=2, ensure_ascii=False).encode()
+
+
+def named_outputs(names: Sequence[str]) -> dict[str, dict[str, str] | dict[str, int]]:
+    """Return the keys of a configuration that say what each output is called."""
+    return {
+        "id2label": {str(number): name for number, name in enumerate(names)},
+        "label2id": {name: number for number, name in enumerate(names)},
+    }
 
 
 def _problem_type(outputs: Outputs) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,9 +17,9 @@ from distill.labelers.structure.groups import SHOWN_GROUPS, Groups
 from distill.plan.structure_steps import LookInputs
 from distill.spec.pools import ImageFeatures, TextFeatures
 from distill.stages.structure.look_sums import Seen
+from distill.stages.thumbnails import thumbnail
 
 _TEXT_CHARACTERS = 160
-_IMAGE_PIXELS = 96  # of the longer side of an example
 _SHARES = ("quantization_error", "topographic_error", "silhouette", "davies_bouldin")
 
 
@@ -94,20 +92,8 @@ def _example(inputs: LookInputs, row: int) -> ExampleRow:
         whole = str(value)
         text = whole[:_TEXT_CHARACTERS]
     if isinstance(inputs.shown.features, ImageFeatures):
-        png = _png(value)
+        png = thumbnail(value)
     return ExampleRow(shard=key, row=chunk.start, text=text, png=png)
-
-
-def _png(image: Any) -> str:
-    from PIL import Image
-
-    pixels = image[:, :, 0] if image.shape[2] == 1 else image
-    picture = Image.fromarray(pixels)
-    size = (_IMAGE_PIXELS, _IMAGE_PIXELS)
-    picture.thumbnail(size)
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return base64.b64encode(stream.getvalue()).decode()
 
 
 def plane_of(

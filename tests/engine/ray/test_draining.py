@@ -20,8 +20,7 @@ from distill.engine.ray.monitor import LOST_GROUPS, Monitor
 from distill.spec.labels import Compute
 from tests.command import REPOSITORY, environment, run_code
 from tests.engine.working import Bar, asked_to_end
-from tests.raylets import static_raylet
-from tests.waiting import LIMIT_SECONDS, slowness, wait_until
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 
 class Ray:
@@ -152,42 +151,43 @@ def begun(folder):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_what_is_in_work_on_a_node_that_goes_is_lost_or_other_work_is_begun_there(tmp_path):
-    with static_raylet() as raylets:
-        raylets.join()
-        wait_until(lambda: len(raylets.nodes()) == 2)
-        surroundings = {**environment(), **raylets.environment}
-        driver = subprocess.Popen(
-            [sys.executable, "-c", MAPPING, raylets.address, str(tmp_path)],
-            env=surroundings,
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        nodes = lambda: {node for each in begun(tmp_path).values() for node in each}  # noqa: E731
-        wait_until(lambda: len(nodes()) == 2, driver)
-        going = last_joined(raylets, surroundings)
-        notice = subprocess.Popen(
-            [sys.executable, "-m", "distill.engine.ray.spot_notice", "--now", "--seconds", str(LIMIT_SECONDS),
-             "--address", raylets.address, "--node-id", going],
-            env=surroundings, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        lines = []
-        for line in driver.stdout:
-            lines.append(line.strip())
-            if lines[-1] == "event node_drains":
-                break
-        assert lines[-1] == "event node_drains", lines
-        # the actor looks some seconds later; until then it has nothing to begin, since all wait
-        time.sleep(3 * draining._LOOK_SECONDS + slowness() / 2)
-        (tmp_path / "go").touch()
-        there = {number for number, each in begun(tmp_path).items() if going in each}
-        said, _ = notice.communicate(timeout=LIMIT_SECONDS)
-        assert "nothing is left on it" in said, said
-        raylets.join()  # as an autoscaler brings another
-        lines += driver.communicate(timeout=LIMIT_SECONDS)[0].splitlines()
-        assert driver.returncode == 0, lines
+def test_what_is_in_work_on_a_node_that_goes_is_lost_or_other_work_is_begun_there(
+    two_nodes, tmp_path
+):
+    raylets = two_nodes
+    wait_until(lambda: len(raylets.nodes()) == 2)
+    surroundings = {**environment(), **raylets.environment}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", MAPPING, raylets.address, str(tmp_path)],
+        env=surroundings,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    nodes = lambda: {node for each in begun(tmp_path).values() for node in each}  # noqa: E731
+    wait_until(lambda: len(nodes()) == 2, driver)
+    going = last_joined(raylets, surroundings)
+    notice = subprocess.Popen(
+        [sys.executable, "-m", "distill.engine.ray.spot_notice", "--now", "--seconds", str(LIMIT_SECONDS),
+         "--address", raylets.address, "--node-id", going],
+        env=surroundings, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    lines = []
+    for line in driver.stdout:
+        lines.append(line.strip())
+        if lines[-1] == "event node_drains":
+            break
+    assert lines[-1] == "event node_drains", lines
+    # the actor looks some seconds later; until then it has nothing to begin, since all wait
+    wait_until((tmp_path / "leaving").exists, driver)
+    (tmp_path / "go").touch()
+    there = {number for number, each in begun(tmp_path).items() if going in each}
+    said, _ = notice.communicate(timeout=LIMIT_SECONDS)
+    assert "nothing is left on it" in said, said
+    raylets.join()  # as an autoscaler brings another
+    lines += driver.communicate(timeout=LIMIT_SECONDS)[0].splitlines()
+    assert driver.returncode == 0, lines
     answers = sorted(int(line.split()[1]) for line in lines if line.startswith("answer"))
     assert answers == list(range(24))
     # once each: what was in work was done before the node went
@@ -203,7 +203,7 @@ def last_joined(raylets, surroundings):
     """The id of the node that is no head."""
     asked = (
         "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR'); "
-        "print('node', *[each['NodeID'] for each in ray.nodes() if 'node:__internal_head__' not in each['Resources']])"
+        "print('node', *[each['NodeID'] for each in ray.nodes() if each['Alive'] and 'node:__internal_head__' not in each['Resources']])"
     )
     told = subprocess.run(
         [sys.executable, "-c", asked, raylets.address],

@@ -23,28 +23,33 @@ JOB = """
     path = "rows"
     features = { kind = "vector", columns = ["pixels"] }
     [labels.teacher]
-    labeler = { kind = "custom", file = "slow.py" }
+    labeler = { kind = "custom", file = "held.py" }
     over = ["rows"]
     batch_rows = 64
     compute = { min = 1, max = 2 }
 """
-SLOW = """
+HELD = """
 import time
+from pathlib import Path
 
 
 class Labeler:
     revision = "1"
     classes = ("a", "b", "c")
+    calls = 0
 
     def label(self, features):
-        time.sleep(0.25)
+        self.calls += 1
+        while self.calls > 8 and not Path(__file__).with_name("struck").exists():
+            time.sleep(0.05)
         return features[:, :3]
 """
+"""Comes no further than to its eighth call before the head is struck."""
 
 
 def make_job(folder):
     write_pool(folder / "rows", [64 * FRAGMENTS])
-    (folder / "slow.py").write_text(SLOW, "utf-8")
+    (folder / "held.py").write_text(HELD, "utf-8")
     return write_job(folder, JOB)
 
 
@@ -68,12 +73,14 @@ def test_a_run_hangs_without_its_head_or_does_not_go_on_with_it(tmp_path):
         survives = make_job(tmp_path / "survives")
         process = under_way(survives, raylets)
         raylets.restart(raylets.kill_head())
+        (survives.parent / "struck").touch()
         output, _ = process.communicate(timeout=LIMIT_SECONDS)
         assert process.returncode == 0, output
         ends = make_job(tmp_path / "ends")
         process = under_way(ends, raylets)
         try:
             raylets.kill_head()
+            (ends.parent / "struck").touch()
             output, _ = process.communicate(timeout=LIMIT_SECONDS)
         finally:
             kill_session(process.pid)

@@ -14,7 +14,7 @@ from distill.core.events import Event
 from distill.engine.ray.metrics import RayMetrics
 from distill.run import label_pools
 from tests.tiny import DOUBLING, tiny_job, write_pool
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 JOB = """
     root = "root"
@@ -31,7 +31,9 @@ FIGURE = re.compile(r"^ray_(distill_\w+)\{(.*)\} (\S+)$", re.MULTILINE)
 
 def scraped(port):
     """Metric → value, of the label set of this test."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{port}/metrics", timeout=LIMIT_SECONDS
+    ) as answer:
         text = answer.read().decode()
     return {
         name: float(value)

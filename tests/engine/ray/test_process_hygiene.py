@@ -6,6 +6,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.waiting import LIMIT_SECONDS
+
 _POOLS = """
 import multiprocessing, signal, threading
 from distill.engine.ray.process_hygiene import let_forks_be_ended
@@ -28,10 +30,12 @@ import os, sys, threading, time
 from distill.engine.ray import process_hygiene
 
 process_hygiene._PARENT_SECONDS = 0.05
+knows, tell = os.pipe()
 if os.fork():
-    time.sleep(0.5)
+    os.read(knows, 1)
     os._exit(0)
 process_hygiene.end_with_parent()
+os.write(tell, b"x")
 threading.Thread(target=time.sleep, args=(1000,)).start()
 """
 _CHILDREN = """
@@ -48,18 +52,24 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_pools_of_processes_hang_or_take_the_handler_away():
     ended = subprocess.run(
-        [sys.executable, "-c", _POOLS], capture_output=True, text=True, timeout=90, check=True
+        [sys.executable, "-c", _POOLS],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=True,
     )
     assert ended.stdout == "the worker's own handler\n"
 
 
 def test_a_pool_outlives_its_owner():
     ended = subprocess.run(
-        [sys.executable, "-c", _CHILDREN], capture_output=True, timeout=60, check=False
+        [sys.executable, "-c", _CHILDREN], capture_output=True, timeout=LIMIT_SECONDS, check=False
     )
     assert ended.returncode == -9
 
 
 def test_a_process_outlives_the_one_that_began_it():
     # the pipe is closed when the last process has ended
-    subprocess.run([sys.executable, "-c", _STAYS], capture_output=True, timeout=60, check=True)
+    subprocess.run(
+        [sys.executable, "-c", _STAYS], capture_output=True, timeout=LIMIT_SECONDS, check=True
+    )

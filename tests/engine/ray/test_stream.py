@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,23 +12,14 @@ from distill.core.errors import PoolError
 from distill.engine.ray.map import map_fragments
 from distill.engine.ray.stream import RemoteStream
 from distill.spec.labels import Compute
+from tests.command import is_alive
 from tests.engine.here import require_free
 from tests.engine.working import Bar, counting, streaming
-from tests.waiting import LIMIT_SECONDS
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.ray
 
 stream = RemoteStream()
-
-
-def ended(pid):
-    """Whether a process ends."""
-    until = time.monotonic() + LIMIT_SECONDS
-    while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def test_items_are_lost_or_changed_on_their_way(ray, tmp_path):
@@ -75,7 +65,7 @@ def test_what_is_stopped_early_goes_on_or_keeps_its_cpu(ray, tmp_path):
             RemoteStream(cpus=2)(counting, 10_000, str(tmp_path / f"mark{number}"))
         ) as items:
             pid = next(items)["pid"]
-        assert ended(pid)
+        wait_until(lambda pid=pid: not is_alive(pid))
     require_free(ray)
 
 
@@ -89,4 +79,4 @@ def test_a_killed_actor_leaves_its_stream_running(ray, tmp_path):
     )
     assert sorted(answer["sum"] for answer in answers) == [0, 3, 6, 9]
     assert all(answer["elsewhere"] for answer in answers)
-    assert ended(int((tmp_path / "mark").read_text()))
+    wait_until(lambda: not is_alive(int((tmp_path / "mark").read_text())))

@@ -63,6 +63,13 @@ with torch.inference_mode():
     logits = model(**inputs).logits
 said = [logits.tolist(), [model.config.id2label[number] for number in logits.argmax(1).tolist()]]
 """
+BY_SENTENCES = """
+from sentence_transformers import SentenceTransformer
+model = SentenceTransformer(".", device="cpu")
+outputs = model.encode(texts)
+names = model.transformers_model.config.id2label
+said = [outputs.tolist(), [names[best] for best in outputs.argmax(1).tolist()]]
+"""
 ENCODERS = {"distilbert": "cls", "roberta": "cls", "electra": "last"}
 
 
@@ -161,11 +168,19 @@ def test_a_folder_of_another_library_answers_otherwise(taught):
         assert "Not for transformers: its classes for sequences take" in taught.card
 
 
-def test_a_folder_for_transformers_needs_more_than_transformers(every):
-    classifiers = [each for each in every if each.kind.endswith("-cls")]
-    bodies = {each.export / "transformers": BY_TRANSFORMERS for each in classifiers}
-    answers = said_alone(bodies, (*OURS, "sentence_transformers", "timm", "model2vec"))
-    for taught, (logits, named) in zip(classifiers, answers, strict=True):
+@pytest.mark.parametrize(
+    ("library", "lines", "refused"),
+    [
+        ("transformers", BY_TRANSFORMERS, ("sentence_transformers", "timm", "model2vec")),
+        ("sentence_transformers", BY_SENTENCES, ("timm", "model2vec")),
+    ],
+)
+def test_a_folder_for_a_library_needs_more_than_that(every, library, lines, refused):
+    loaded = [each for each in every if (each.export / library).exists()]
+    bodies = {each.export / library: lines for each in loaded}
+    answers = said_alone(bodies, (*OURS, *refused))
+    assert len(loaded) == 2
+    for taught, (logits, named) in zip(loaded, answers, strict=True):
         due = taught.logits()
         np.testing.assert_allclose(logits, due, atol=1e-5)
         assert named == [CLASSES[best] for best in due.argmax(1)]

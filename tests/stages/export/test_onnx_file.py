@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import sys
 
 import numpy as np
@@ -141,7 +142,10 @@ def test_the_same_weights_are_other_bytes_or_tell_of_this_machine(kind):
     for told in (b"site-packages", b"network.py", str(REPOSITORY).encode()):
         assert told not in content
     session = onnxruntime.InferenceSession(content)
-    assert session.get_modelmeta().custom_metadata_map == {"student": "d1", "weights_sha256": "s1"}
+    found = session.get_modelmeta().custom_metadata_map
+    named = {head: list(each.classes) for head, each in record.heads.items()}
+    assert json.loads(found.pop("classes")) == named
+    assert found == {"student": "d1", "weights_sha256": "s1"}
     (given,) = session.get_inputs()
     assert (given.name, given.shape[1]) == ("features", 16)
     assert isinstance(given.shape[0], str)

@@ -89,7 +89,11 @@ save_file({"main": torch.from_numpy(main)}, "answers.safetensors")
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("timm")
+    return export_one(tmp_path_factory.mktemp("timm"))
+
+
+def export_one(folder):
+    """Its job, the export, images, and what distill answers."""
     images = np.random.default_rng(0).integers(0, 256, (64, 14, 14, 3), np.uint8)
     (folder / "rows").mkdir()
     column = pa.array([each.tobytes() for each in images], pa.binary(14 * 14 * 3))

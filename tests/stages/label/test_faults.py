@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import signal
 import textwrap
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,7 +16,7 @@ import pytest
 
 from distill.plan.load import load_job
 from distill.run import verify_labels
-from tests.command import distill, kill_session, start
+from tests.command import distill, kill_session, processes_knowing, start
 from tests.engine.here import Joining
 from tests.resolved import label_set
 from tests.tiny import write_job, write_pool
@@ -66,8 +65,8 @@ def kill_at(job: Path, place: str, number: int, marker: Path, *behind: str) -> N
     kill_session(process.pid)
     process.communicate()
     if "--local" not in behind:
-        # actors outlive the kill by about a second, and may still commit, as the protocol allows
-        time.sleep(3)
+        # actors may outlive the kill, and still commit, as the protocol allows
+        wait_until(lambda: not processes_knowing(str(marker)))
 
 
 @pytest.mark.parametrize(

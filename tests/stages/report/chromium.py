@@ -16,6 +16,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.waiting import LIMIT_SECONDS
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _LOOK = """
 (() => {
@@ -164,7 +166,7 @@ class _Calls:
         self.number += 1
         await self.socket.send_json({"id": self.number, "method": method, "params": parameters})
         while True:
-            told = await self.socket.receive_json(timeout=60)
+            told = await self.socket.receive_json(timeout=LIMIT_SECONDS)
             if told.get("id") == self.number:
                 assert "error" not in told, told
                 return told["result"]
@@ -172,7 +174,7 @@ class _Calls:
 
     async def wait_for(self, event: str) -> None:
         while event not in self.events:
-            self._hear(await self.socket.receive_json(timeout=60))
+            self._hear(await self.socket.receive_json(timeout=LIMIT_SECONDS))
 
     def _hear(self, told: dict[str, Any]) -> None:
         method = told.get("method", "")

@@ -35,10 +35,6 @@ RESULT = CascadeResult(
 COST = CascadeCost(RESULT, student_seconds=2.0, teacher_seconds=40.0)
 
 
-def test_a_result_comes_back_as_another():
-    assert CascadeResult.from_plain(RESULT.to_plain()) == RESULT
-
-
 def test_the_students_own_time_is_left_out():
     assert COST.share == 2 / 40 + 0.25
     priced = replace(COST, student_dollars=3.0, teacher_dollars=30.0)

@@ -141,14 +141,6 @@ def test_every_point_of_the_sample_is_drawn_once(kmeans: StructureResult) -> Non
     assert by_cluster.legend[-1].name == "4 others"
 
 
-def test_a_result_survives_storage(
-    kmeans: StructureResult, som: StructureResult, digits: Evaluation
-):
-    evaluation = replace(digits, structures=(kmeans, som))
-    again = Evaluation.from_plain(evaluation.to_plain())
-    assert again.structures == evaluation.structures
-
-
 def test_a_job_without_structures_has_the_plain_form_of_before(digits: Evaluation) -> None:
     assert "structures" not in digits.to_plain()
     assert not structure_sections(digits)

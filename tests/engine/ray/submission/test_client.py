@@ -21,6 +21,7 @@ from distill.engine.ray.submission.client import JobClient, _exit_code
 from distill.engine.ray.submission.dashboard import Dashboard
 from distill.engine.ray.submission.follow import follow_job
 from tests.command import distill
+from tests.waiting import LIMIT_SECONDS
 
 
 @contextmanager
@@ -37,12 +38,12 @@ def dashboard(handler, token="right", tls=None) -> Iterator[Dashboard]:
         await site.start()
         return runner.addresses[0][1]
 
-    port = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
+    port = asyncio.run_coroutine_threadsafe(start(), loop).result(LIMIT_SECONDS)
     try:
         scheme = "https" if tls else "http"
         yield Dashboard(f"{scheme}://127.0.0.1:{port}", token, "a test")
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(60)
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(LIMIT_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from aiohttp import web
 
@@ -12,6 +10,7 @@ from distill.engine.ray.submission import follow
 from distill.engine.ray.submission.client import JobClient
 from distill.engine.ray.submission.follow import follow_job
 from tests.engine.ray.submission.test_client import answer, dashboard
+from tests.waiting import LIMIT_SECONDS
 
 
 class Broken:
@@ -60,7 +59,9 @@ def test_a_heartbeat_without_an_answer_is_a_line_of_the_log(monkeypatch):
         await connection.send_str("one\n")
         if first:
             await connection.receive()  # the ping, which nobody answers
-            await asyncio.sleep(1)
+            monkeypatch.setattr(follow, "_HEARTBEAT_SECONDS", LIMIT_SECONDS)
+            await connection.receive()  # until it is given up
+            return connection
         await connection.send_str("two\n")
         return connection
 

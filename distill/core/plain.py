@@ -1,0 +1,54 @@
+"""Dataclasses as the plain values that JSON holds, and back again."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from typing_extensions import Self
+
+
+class Plain:
+    """What a dataclass has that is stored, and may hold others: alone, in sequences, by name."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(cast("DataclassInstance", self))
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the value of which `to_plain` made `plain`; a key that it lacks has its default."""
+        hints = _hints(cast("Any", cls))
+        return cls(**{name: _read(hints.get(name), each) for name, each in plain.items()})
+
+
+@cache
+def _hints(kind: Any) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
+def _read(hint: Any, plain: Any) -> Any:
+    """Return what a field of this type holds, of its plain value."""
+    if plain is None or not _holds(hint):
+        return plain
+    if isinstance(hint, type) and is_dataclass(hint):
+        return hint.from_plain(plain) if issubclass(hint, Plain) else hint(**plain)
+    origin = get_origin(hint)
+    first, *others = get_args(hint)
+    if origin in (Union, types.UnionType):  # with None
+        return _read(first, plain)
+    if issubclass(origin, Mapping):
+        return {name: _read(others[0], each) for name, each in plain.items()}
+    assert issubclass(origin, Sequence)
+    return tuple(_read(first, each) for each in plain)
+
+
+@cache
+def _holds(hint: Any) -> bool:
+    """Whether a dataclass is somewhere in what a field of this type holds."""
+    return is_dataclass(hint) or any(map(_holds, get_args(hint)))
