@@ -3,13 +3,13 @@
 
 The nearest of k centres c to a row x is the largest x·c − ½‖c‖²: one product of matrices in float32,
 (x, 1) with (c, −½‖c‖²), in blocks of rows. Rows and centres are taken from a `shift` first, where
-rows lie far from the origin: squares of large numbers would lose what tells rows apart.
+rows lie far from the origin: squares of large numbers would lose what tells rows apart. Where centres
+are many and the CPU multiplies bfloat16, the product is left out for rows that `screen` decides.
 
 Per row and thread, at d = 256 and k = 100 (AMD EPYC, numpy 2.4 with OpenBLAS): the product takes 515
-to 550 ns, the copy of (x, 1) 50, the largest 30 to 55, sums of a block that is in cache 50 to 100, of
-rows that are read again 105 to 160. The copy is no loss: the product reads a block from cache, and
-without it took 640 (adding −½‖c‖² in a step of its own 660). torch's product took 680, its `argmax`
-110 to 140, rows added one by one by its `index_add_` 123.
+to 550 ns, the copy of (x, 1) 50, the largest 30 to 55, sums of a chunk 80 to 130. The copy is no loss:
+the product reads a block from cache, and without it took 640 (adding −½‖c‖² in a step of its own
+660). torch's product took 680, its `argmax` 110 to 140, rows added one by one by its `index_add_` 123.
 """
 
 from __future__ import annotations
@@ -23,18 +23,14 @@ import numpy as np
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import Array, Int64
 from distill.labelers.structure.device import nearest_on_device, sums_on_device
-from distill.labelers.structure.group_sums import GroupSums
+from distill.labelers.structure.group_sums import group_sums
 from distill.labelers.structure.rows import squared_lengths
+from distill.labelers.structure.screen import Screen, is_screened
 
 _SCORES = 1 << 20
 """Of a block at the most: 4 MiB."""
-_BLOCK_ROWS = (1_024, 2_048)
-"""Of a block at the least and at the most: smaller ones pack the centres more often."""
-_IN_CACHE = 360_000
-"""Numbers of a block's rows and scores, between these, that a core's own cache holds about."""
-_ROWS_A_CENTRE = 4
-"""Rows of a block, in the mean, from which on it is worth to sum a block by itself: its sums are
-added to the chunk's, as many numbers as centres have."""
+_BLOCK_ROWS = 1_024
+"""At the most."""
 _FAR = 16.0
 """How many times the variance of all columns the square of the mean's length may be."""
 
@@ -57,13 +53,9 @@ class Centres:
         across: Matrix = np.concatenate([self.offsets.T, half[None]])
         return across
 
-    @property
-    def _block_rows(self) -> int:
-        count, width = self.offsets.shape
-        least, most = _BLOCK_ROWS
-        rows = max(least, min(most, _IN_CACHE // (count + width)))
-        affordable: int = min(rows, _SCORES // count)
-        return max(64, affordable)
+    @cached_property
+    def _screen(self) -> Screen:
+        return Screen(self.offsets, -self._across[-1])
 
     def shifted(self, values: Matrix) -> Matrix:
         """Return rows (B, d), less the shift."""
@@ -75,24 +67,28 @@ class Centres:
         """Return the nearest centre of each row, (B,): of equals the first."""
         if self.device != "cpu":
             return nearest_on_device(shifted, self.offsets, self.device)[0]
-        nearest = np.empty(len(shifted), np.int64)
-        for block, scores in self._scores(shifted):
-            np.argmax(scores, axis=1, out=nearest[block])
+        if not is_screened(*self.offsets.shape, len(shifted)):
+            return self._nearest_by_product(shifted)
+        nearest, left = self._screen.nearest(shifted)
+        nearest[left] = self._nearest_by_product(shifted[left])
         return nearest
 
     def sums(self, shifted: Matrix) -> tuple[Double, Int64]:
         """Return the sum of the rows that are nearest to each centre, (k, d), and their number,
-        (k,): what follows from `nearest`, but where centres are few, rows of a block are summed
-        while they are in cache."""
+        (k,)."""
         if self.device != "cpu":
             return sums_on_device(shifted, self.offsets, self.device)
-        sums = GroupSums(*self.offsets.shape)
-        if len(self.offsets) * _ROWS_A_CENTRE > self._block_rows:
-            sums.add(shifted, self.nearest(shifted))
-            return sums.values, sums.counts
+        nearest = self.nearest(shifted)
+        count = len(self.offsets)
+        # of all rows at once: block by block, while they were in cache, took a tenth longer
+        sums = group_sums(shifted, nearest, count)
+        return sums, np.bincount(nearest, minlength=count)
+
+    def _nearest_by_product(self, shifted: Matrix) -> Int64:
+        nearest = np.empty(len(shifted), np.int64)
         for block, scores in self._scores(shifted):
-            sums.add(shifted[block], scores.argmax(axis=1))
-        return sums.values, sums.counts
+            np.argmax(scores, axis=1, out=nearest[block])
+        return nearest
 
     def nearest_two(self, shifted: Matrix) -> tuple[Int64, Int64, Matrix]:
         """Return the nearest centre of each row, the next one, and the squared distance to the
@@ -110,20 +106,16 @@ class Centres:
 
     def nearest_and_squares(self, shifted: Matrix) -> tuple[Int64, Matrix]:
         """Return the nearest centre of each row, and the squared distance to it, (B,)."""
-        nearest, score = self._best(shifted)
-        return nearest, _squares(shifted, score)
-
-    def _best(self, shifted: Matrix) -> tuple[Int64, Matrix]:
-        """Return the nearest centre of each row, and its score x·c − ½‖c‖², (B,)."""
         if self.device != "cpu":
-            return nearest_on_device(shifted, self.offsets, self.device)
-        nearest = np.empty(len(shifted), np.int64)
-        best = np.empty(len(shifted), np.float32)
-        for block, scores in self._scores(shifted):
-            np.argmax(scores, axis=1, out=nearest[block])
-            chosen = nearest[block][:, None]
-            best[block] = np.take_along_axis(scores, chosen, axis=1)[:, 0]
-        return nearest, best
+            nearest, score = nearest_on_device(shifted, self.offsets, self.device)
+            return nearest, _squares(shifted, score)
+        nearest = self.nearest(shifted)
+        squares = np.empty(len(shifted), np.float32)
+        for start in range(0, len(shifted), _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            apart = shifted[block] - self.offsets[nearest[block]]
+            squares[block] = squared_lengths(apart)
+        return nearest, squares
 
     def squares(self, shifted: Matrix) -> Matrix:
         """Return the squared distances of rows to all centres, (B, k)."""
@@ -136,7 +128,8 @@ class Centres:
     def _scores(self, shifted: Matrix) -> Iterator[tuple[slice, Matrix]]:
         """Yield blocks of rows, and x·c − ½‖c‖² of each (b, k), which the next block overwrites."""
         count, width = self.offsets.shape
-        step = min(len(shifted), self._block_rows)
+        affordable = max(64, min(_BLOCK_ROWS, _SCORES // count))
+        step = min(len(shifted), affordable)
         # not `empty`: OpenBLAS may touch what lies there, and a stale NaN is then warned of
         scores = np.zeros((step, count), np.float32)
         rows_and_one = np.ones((step, width + 1), np.float32)

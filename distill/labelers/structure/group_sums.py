@@ -15,43 +15,21 @@ from distill.labelers.structure.base import Int64
 _BAG_ROWS = 128
 
 
-class GroupSums:
-    """Sums of rows of `width` numbers by group, block by block."""
-
-    values: Double
-    """(groups, width)."""
-    counts: Int64
-    """(groups,): rows of each."""
-
-    def __init__(self, groups: int, width: int) -> None:
-        self.values = np.zeros((groups, width))
-        self.counts = np.zeros(groups, np.int64)
-
-    def add(self, rows: Matrix, group: Int64) -> None:
-        """Add rows (B, width) of these groups (B,)."""
-        import torch
-
-        if not len(rows):
-            return
-        counts = np.bincount(group, minlength=len(self.counts))
-        self.counts += counts
-        order = _by_group(group, len(counts))
-        of_bag, starts = _bags(counts)
-        bags, *_ = torch.embedding_bag(
-            torch.from_numpy(rows), torch.from_numpy(order), torch.from_numpy(starts)
-        )
-        if len(of_bag) == len(counts) and counts.all():
-            self.values += bags.numpy()
-        else:
-            sums = torch.from_numpy(self.values)
-            sums.index_add_(0, torch.from_numpy(of_bag), bags.double())
-
-
 def group_sums(rows: Matrix, group: Int64, groups: int) -> Double:
-    """Sum the rows of each group: (groups, d)."""
-    sums = GroupSums(groups, rows.shape[1])
-    sums.add(rows, group)
-    return sums.values
+    """Sum the rows (B, d) of each group, by their groups (B,): (groups, d)."""
+    import torch
+
+    values = np.zeros((groups, rows.shape[1]))
+    if not len(rows):
+        return values
+    counts = np.bincount(group, minlength=groups)
+    order = _by_group(group, groups)
+    of_bag, starts = _bags(counts)
+    bags, *_ = torch.embedding_bag(
+        torch.from_numpy(rows), torch.from_numpy(order), torch.from_numpy(starts)
+    )
+    torch.from_numpy(values).index_add_(0, torch.from_numpy(of_bag), bags.double())
+    return values
 
 
 def _by_group(group: Int64, groups: int) -> Int64:

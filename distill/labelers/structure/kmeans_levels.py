@@ -16,7 +16,7 @@ import numpy as np
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import Int64
 from distill.labelers.structure.centres import Centres
-from distill.labelers.structure.group_sums import GroupSums
+from distill.labelers.structure.group_sums import group_sums
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class TwoLevels:
 
     def sums(self, shifted: Matrix) -> tuple[Double, Int64]:
         """Return the sum of the rows of each fine centre, (k, d), and their number, (k,)."""
-        sums = GroupSums(*self.offsets.shape)
-        sums.add(shifted, self.nearest(shifted))
-        return sums.values, sums.counts
+        nearest = self.nearest(shifted)
+        count = len(self.offsets)
+        return group_sums(shifted, nearest, count), np.bincount(nearest, minlength=count)
 
     def cell(self, shifted: Matrix) -> Int64:
         """Return the coarse centre of each row, (B,); never one without fine centres."""

@@ -119,17 +119,23 @@ def _samples(result: StructureResult) -> Iterator[Chart]:
     largest = [cluster.number for cluster in result.clusters]
     if largest:
         clusters = {number: f"cluster {number}" for number in largest}
-        yield _sample_chart(result, "clusters", sample.cluster, clusters)
+        total = max(result.all_clusters, len(largest))
+        yield _sample_chart(result, "clusters", sample.cluster, clusters, total)
     if not result.classes:
         return
     numbered = enumerate(result.classes)
     classes = dict(numbered)
-    yield _sample_chart(result, "classes", sample.target, classes)
+    yield _sample_chart(result, "classes", sample.target, classes, len(classes))
 
 
 def _sample_chart(
-    result: StructureResult, what: str, numbers: Sequence[int], names: dict[int, str]
+    result: StructureResult,
+    what: str,
+    numbers: Sequence[int],
+    names: dict[int, str],
+    total: int,
 ) -> Chart:
+    """Rows by what they belong to, of `total` such; those without a name are grey."""
     assert result.sample is not None
     coloured = dict(zip(names, COLOURS, strict=False))
     points = list(zip(result.sample.x, result.sample.y, numbers, strict=True))
@@ -144,9 +150,9 @@ def _sample_chart(
     legend = [
         Mark(clipped(names[number], _NAME_CHARACTERS), coloured[number]) for number in coloured
     ]
-    others = len(names) - len(coloured)
+    others = total - len(coloured)
     if others:
-        legend.append(Mark(f"{others} others", GREY))
+        legend.append(Mark(f"{others:,} others", GREY))
     text = f"{len(points):,} rows drawn from {result.pool}"
     axes_of = "of the centres" if result.clusters else "of the pool"
     description = f"{text}, in two dimensions, coloured by {what}"

@@ -141,6 +141,12 @@ def test_every_point_of_the_sample_is_drawn_once(kmeans: StructureResult) -> Non
     assert by_cluster.legend[-1].name == "4 others"
 
 
+def test_clusters_that_are_not_among_the_largest_are_others_too(kmeans: StructureResult) -> None:
+    charts = draw_structure(replace(kmeans, all_clusters=1_040))
+    by_cluster = next(chart for chart in charts if "clusters" in chart.title)
+    assert by_cluster.legend[-1].name == "1,032 others"
+
+
 def test_a_job_without_structures_has_the_plain_form_of_before(digits: Evaluation) -> None:
     assert "structures" not in digits.to_plain()
     assert not structure_sections(digits)
