@@ -33,7 +33,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
 HORIZON = 200  # steps after which a momentum has faded: 0.9^200 = 7e-10
 _BLOCK = 256  # steps whose constants are computed at once
@@ -54,9 +53,12 @@ class RowRule(Protocol):
 
     names: tuple[str, ...]  # of the moments, as torch's optimiser has them
 
-    def read(self, step: int, last: Tensor, settled: Tensor, moments: Moments) -> Tensor:
-        """Return the weights (U, H) after `step` steps of rows that were settled after `last` (U,)
-        ones. Brings `settled` and `moments` there in place."""
+    def factors(self, step: int, last: Tensor) -> list[Tensor | None]:
+        """Return by what settled rows and each of their moments are to be multiplied, (U,) each, to
+        be those after `step` steps of rows that were settled after `last` (U,) ones."""
+
+    def rise(self, step: int, settled: Tensor, moments: Moments) -> Tensor:
+        """Return the weights (U, H) of rows that were multiplied so, in place."""
 
     def move(self, step: int, weights: Tensor, gradient: Tensor, moments: Moments) -> None:
         """Take one step after `step` steps, in place."""
@@ -66,8 +68,18 @@ class RowRule(Protocol):
         in place, and of the moments too what is kept."""
 
 
+def read_rows(rule: RowRule, step: int, last: Tensor, settled: Tensor, moments: Moments) -> Tensor:
+    """Return the weights (U, H) after `step` steps of rows that were settled after `last` (U,) ones.
+    Brings `settled` and `moments` there in place."""
+    factors = rule.factors(step, last)
+    for part, factor in zip([settled, *moments], factors, strict=True):
+        if factor is not None:
+            part.mul_(factor.to(part.dtype)[:, None])
+    return rule.rise(step, settled, moments)
+
+
 class AdamWRows:
-    """AdamW: `read`, `move` and `settle` as `RowRule` has them."""
+    """AdamW, as `RowRule` has it."""
 
     names: tuple[str, ...] = ("exp_avg", "exp_avg_sq")
 
@@ -79,28 +91,27 @@ class AdamWRows:
         self._first: tuple[int, list[float], list[float]] = (-1, [], [])
         self._kept = _Logarithms(self._kept_share)
 
-    def read(self, step: int, last: Tensor, settled: Tensor, moments: Moments) -> Tensor:
+    def factors(self, step: int, last: Tensor) -> list[Tensor | None]:
         """Do as `RowRule` says."""
-        mean, square = moments
         gap = (step - last).double()
-        mean *= torch.pow(_BETA_1, gap).to(mean.dtype)[:, None]
-        square *= torch.pow(_BETA_2, gap).to(mean.dtype)[:, None]
-        if self.decay:
-            settled *= self._kept.product(last, step).to(mean.dtype)[:, None]
+        kept = self._kept.product(last, step) if self.decay else None
+        return [kept, torch.pow(_BETA_1, gap), torch.pow(_BETA_2, gap)]
+
+    def rise(self, step: int, settled: Tensor, moments: Moments) -> Tensor:
+        """Do as `RowRule` says."""
         return self._add_drift(step, settled, moments, 1.0)
 
     def move(self, step: int, weights: Tensor, gradient: Tensor, moments: Moments) -> None:
         """Do as `RowRule` says."""
         mean, square = moments
-        taken = torch.tensor(float(step))
-        adamw(
+        # what torch.optim.AdamW calls: the function in front of it takes as long for a block of rows
+        torch._fused_adamw_(
             [weights],
             [gradient],
             [mean],
             [square],
             [],
-            [taken],
-            fused=True,
+            [torch.tensor(step + 1.0)],
             amsgrad=False,
             beta1=_BETA_1,
             beta2=_BETA_2,
@@ -174,7 +185,7 @@ class AdamWRows:
 
 
 class SgdRows:
-    """SGD with momentum: `read`, `move` and `settle` as `RowRule` has them."""
+    """SGD with momentum, as `RowRule` has it."""
 
     names: tuple[str, ...] = ("momentum_buffer",)
 
@@ -186,16 +197,19 @@ class SgdRows:
         self._fast = _Logarithms(self._fast_factor)
         self._slopes = [0.0]
 
-    def read(self, step: int, last: Tensor, settled: Tensor, moments: Moments) -> Tensor:
+    def factors(self, step: int, last: Tensor) -> list[Tensor | None]:
+        """Do as `RowRule` says."""
+        slow = self._slow.product(last, step) if self.decay else None
+        return [slow, self._fast.product(last, step)]
+
+    def rise(self, step: int, settled: Tensor, moments: Moments) -> Tensor:
         """Do as `RowRule` says."""
         (momentum,) = moments
-        momentum *= self._fast.product(last, step).to(momentum.dtype)[:, None]
         if self.decay:
-            settled *= self._slow.product(last, step).to(settled.dtype)[:, None]
             slope = self._slope(step)
             momentum.add_(settled, alpha=slope)
         reach = self._reach(step)
-        return settled.add(momentum, alpha=reach)
+        return settled.add_(momentum, alpha=reach)
 
     def move(self, step: int, weights: Tensor, gradient: Tensor, moments: Moments) -> None:
         """Do as `RowRule` says."""

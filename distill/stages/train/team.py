@@ -21,21 +21,33 @@ def sum_over_team(values: Tensor, context: WorkerContext) -> Tensor:
     return values
 
 
-def union_over_team(numbers: Tensor, context: WorkerContext) -> Tensor:
-    """Return the distinct numbers (N,) that any worker has, in order; each has its own in order."""
-    if context.workers == 1:
-        return numbers
-    own = torch.tensor([len(numbers)], device=numbers.device)
-    counts = [torch.empty_like(own) for _ in range(context.workers)]
-    dist.all_gather(counts, own, group=context.group)
-    # all_gather wants the same shape of all
-    most = max(int(count) for count in counts)
-    padded = numbers.new_zeros(most)
-    padded[: len(numbers)] = numbers
-    gathered = [torch.empty_like(padded) for _ in range(context.workers)]
-    dist.all_gather(gathered, padded, group=context.group)
-    filled = [each[: int(count)] for each, count in zip(gathered, counts, strict=True)]
-    return in_order(torch.cat(filled))
+class Union:
+    """The distinct numbers (N,) that any worker has, in order; each has its own in order."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        # numbers that each sends: all_gather wants the same shape of all
+        self._room = 1_024
+
+    def __call__(self, numbers: Tensor) -> Tensor:
+        context = self._context
+        if context.workers == 1:
+            return numbers
+        while True:
+            # how many they are, and as many of them as there is room for
+            fitting = numbers[: self._room]
+            sent = numbers.new_zeros(1 + self._room)
+            sent[0] = len(numbers)
+            sent[1 : 1 + len(fitting)] = fitting
+            gathered = [torch.empty_like(sent) for _ in range(context.workers)]
+            dist.all_gather(gathered, sent, group=context.group)
+            counts = [int(each[0]) for each in gathered]
+            most = max(counts)
+            if most <= self._room:
+                filled = [each[1 : 1 + count] for each, count in zip(gathered, counts, strict=True)]
+                return in_order(torch.cat(filled))
+            # all workers see the same counts, so all make the same room
+            self._room = most + most // 4
 
 
 def in_order(numbers: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.stages.train.row_rules import HORIZON, AdamWRows, SgdRows, gauss_nodes
+from distill.stages.train.row_rules import HORIZON, AdamWRows, SgdRows, gauss_nodes, read_rows
 
 STEPS, ROWS, WIDTH = 560, 40, 6
 RATES = {
@@ -52,13 +52,13 @@ def by_rows(rule, scale, before):
     for step in range(STEPS):
         rows, gradient = frequent_and_rare(step)
         own = [moment[rows] for moment in moments]
-        weights = rule.read(step, last[rows], settled[rows], own)
+        weights = read_rows(rule, step, last[rows], settled[rows], own)
         rule.move(step, weights, (scale * gradient).float(), own)
         settled[rows] = rule.settle(step + 1, weights, own)
         last[rows] = step + 1
         for moment, moved in zip(moments, own, strict=True):
             moment[rows] = moved
-    return rule.read(STEPS, last, settled, moments)
+    return read_rows(rule, STEPS, last, settled, moments)
 
 
 @pytest.mark.parametrize(("rate", "decay"), [("constant", 0.0), ("cosine", 0.1), ("warm-up", 0.1)])
