@@ -150,7 +150,7 @@ def test_student_study_judges_every_student_and_what_is_done_by_hand(tmp_path):
 
 def test_apply_cost_runs_every_way(tmp_path):
     got = measure(apply_cost, tmp_path)
-    assert {way for each in got.values() for way in each} == {"plain", "label", "apply"}
+    assert {way for each in got.values() for way in each} == {"read", "plain", "label", "apply"}
 
 
 def test_cascades_keep_on_real_rows_what_they_promise(tmp_path):
