@@ -131,6 +131,7 @@ def write_label_set(
     fragment."""
     labels = LabelWriter(read_state(open_storage(str(folder)), "teacher", 1))
     labels.begin(contract, inventory, fragment_rows)
+    contract = replace(contract, digest_key=labels.digest_key)
     labelled, first = ~np.isin(np.arange(len(outputs)), list(rejected)), 0
     for part in inventory.fragments(fragment_rows):
         table = encode(

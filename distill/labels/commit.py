@@ -27,12 +27,12 @@ from distill.core.schema import (
     MANIFEST,
     REJECTS,
     bytes_table,
-    columns_sha256,
     seal,
     table_bytes,
     unseal,
 )
 from distill.labels.columns import label_schema
+from distill.labels.columns_digest import columns_digest
 from distill.labels.contract import Contract
 from distill.labels.encoding import best_class
 from distill.labels.encryption import is_encrypted, read_encrypted
@@ -180,7 +180,7 @@ def write_fragment(
     when the data is written. Raises StorageError."""
     # A key of its own, so that an attempt which was given up and still runs overwrites nothing.
     attempt = uuid.uuid4().hex
-    note = AttemptNote(intent, provenance, len(rejects), columns_sha256(labels))
+    note = AttemptNote(intent, provenance, len(rejects), columns_digest(labels, contract))
     content = data_bytes(labels, contract, note.to_bytes())
     if contract.encrypted and not is_encrypted(content):
         raise StorageError(

@@ -76,6 +76,9 @@ class Contract:
     encrypted: bool = False
     # where the key lies that encrypts what is written. Neither stored nor part of the digest.
     key: str = field(default="", compare=False)
+    # the key of the digests in commits of an encrypted set, itself encrypted (`columns_digest`).
+    # Recorded, and no part of the digest.
+    digest_key: str = field(default="", compare=False, repr=False)
     # numbers in a row that the labeler saw when the set was begun; 0 where that is not known.
     # Recorded, and no part of the digest, since it is the pool's: rows of another width are
     # refused when they are labelled.
@@ -88,7 +91,7 @@ class Contract:
         """All that decides what labels say, as plain values: neither versions nor tolerance."""
         plain = asdict(self)
         # recorded beside it: an upgrade of a library must not orphan a billion labels
-        for name in ("versions", "tolerance", "in_features", "key"):
+        for name in ("versions", "tolerance", "in_features", "key", "digest_key"):
             del plain[name]
         if self.reveal is not None:
             plain["reveal"] = without_usual(plain["reveal"], vars(Revealed()))
@@ -118,6 +121,8 @@ class Contract:
             "fragment_rows": fragment_rows,
             "label_set": label_set,
         }
+        if self.digest_key:
+            body["digest_key"] = self.digest_key
         sealed = seal(body)
         return folder.put_if_absent(CONTRACT, sealed)
 
@@ -135,6 +140,7 @@ class Contract:
             meaning[name] = body[name]
         if "reveal" in meaning:
             meaning["reveal"] = Revealed(**meaning["reveal"])
+        meaning["digest_key"] = body.get("digest_key", "")
         return cls(**meaning)
 
     def require(self, other: Contract, name: str, version: int) -> None:

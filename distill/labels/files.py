@@ -118,13 +118,14 @@ def shown_bytes(content: bytes, where: str) -> bytes:
 
 def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream, key: str) -> None:
     # Packed bytes have no order that statistics could use, and a reader needs no Arrow schema.
+    # How far encrypted ones shrink would say what they are: their size is of their rows alone.
     import pyarrow.parquet as pq
 
     with pq.ParquetWriter(
         sink,
         table.schema,
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
+        compression="none" if key else "zstd",
+        compression_level=None if key else _ZSTD_LEVEL,
         use_dictionary=False,
         write_statistics=False,
         store_schema=False,

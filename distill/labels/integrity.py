@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from distill.core.errors import StorageError
-from distill.core.schema import columns_sha256
 from distill.labels.columns import label_validity
+from distill.labels.columns_digest import columns_digest
 from distill.labels.commit import Commit, read_rejects
 from distill.labels.contract import Contract
 from distill.labels.files import read_data
@@ -57,4 +57,6 @@ def _as_committed(table: pa.Table, contract: Contract, entry: ManifestEntry) -> 
     labelled = np.count_nonzero(is_labelled)
     rows = len(table)
     rejected = rows - labelled
-    return rejected == entry.rejected and columns_sha256(table) == entry.columns_sha256
+    if rejected != entry.rejected:
+        return False
+    return columns_digest(table, contract) == entry.columns_sha256

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 from distill.core.errors import ContractError
+from distill.labels.columns_digest import new_digest_key
 from distill.labels.commit import Commit
 from distill.labels.contract import CONTRACT, Contract, read_contract
 from distill.labels.identity import label_set_digest
@@ -49,12 +50,20 @@ class LabelWriter:
                     f" {len(labels.entries)} commits beside it mean. Restore it from a copy, or set"
                     f" labels.{labels.name}.version = {labels.version + 1} to label anew."
                 )
+            if contract.encrypted:
+                contract = replace(contract, digest_key=new_digest_key(contract.key))
             # Whoever was first, it is read back: what is stored decides, not what was put.
             contract.put(self.folder, fragment_rows=fragment_rows, label_set=digest)
             stored = read_contract(self.folder)
             self._labels = replace(labels, stored=stored)
         self._labels.require(contract, inventory, fragment_rows)
         return digest
+
+    @property
+    def digest_key(self) -> str:
+        """The encrypted key of the digests of a set that was begun; "" where they are plain."""
+        stored = self._labels.stored
+        return "" if stored is None else stored.contract.digest_key
 
     def add(self, commit: Commit) -> None:
         """Take a commit that was just made."""

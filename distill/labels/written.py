@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from distill.core.errors import StorageError
-from distill.core.schema import columns_sha256
 from distill.labels.columns import label_validity
+from distill.labels.columns_digest import columns_digest
 from distill.labels.commit import (
     AttemptNote,
     Commit,
@@ -89,7 +89,9 @@ def _is_whole(
     folder: Storage, attempt: str, note: AttemptNote, labels: pa.Table, contract: Contract
 ) -> bool:
     """Whether labels and rejects are those of the note."""
-    if len(labels) != note.intent.rows or columns_sha256(labels) != note.columns_sha256:
+    if len(labels) != note.intent.rows:
+        return False
+    if columns_digest(labels, contract) != note.columns_sha256:
         return False
     validity = label_validity(labels, contract)
     labelled = np.count_nonzero(validity)

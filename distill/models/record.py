@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -130,7 +130,8 @@ class ModelRecord:
     heads: Mapping[str, Outputs]
     widths: Mapping[str, int]
     sha256: str
-    """Of the weights, before they are encrypted where they are."""
+    """Of the weights as they are stored; of encrypted ones from before of the plain weights, which
+    few votes would tell."""
     parameters: int
     """Numbers of all its parameters, frozen ones too."""
     head_parameters: Mapping[str, int] = field(default_factory=dict)
@@ -185,6 +186,7 @@ def write_record(
     record that makes it exist. Return what is stored: the first writer wins."""
     if secret:
         weights = hidden_bytes(weights, secret)
+        record = replace(record, sha256=hashlib.sha256(weights).hexdigest())
     # in this order: who finds done.json finds the weights that it pins
     key = _weights_key(record)
     folder.put(key, weights)
@@ -213,8 +215,9 @@ def read_weights(folder: Storage, record: ModelRecord) -> bytes:
         raise StorageError(
             f"{folder.url(key)} is gone, but done.json pins it. Delete the folder and run again."
         )
+    sha256 = hashlib.sha256(content).hexdigest()
     content = shown_bytes(content, folder.url(key))
-    if hashlib.sha256(content).hexdigest() != record.sha256:
+    if record.sha256 not in (sha256, hashlib.sha256(content).hexdigest()):
         raise StorageError(
             f"{folder.url(key)} is damaged: its sha256 is not the one that done.json pins. Delete"
             " the folder and run again."

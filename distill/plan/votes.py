@@ -2,20 +2,21 @@
 
 votes/<fit>/<digest of the fit>/{spent, answers}/…          the account of its teachers
 
-Teachers of other settings, or of rows that changed, are others and have an account of their own. What
-they answered is about the same people all the same, so it is said beside each statement.
+Teachers of other settings, of rows that changed, or of another fit are others and have an account of
+their own. What they answered is about the same people where their rows are of the same pool: all of
+them spend one budget (`labels.vote_ledger`), and each statement says what the others have spent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distill.core.dp.allowance import Allowance, spent_epsilon
 from distill.core.dp.renyi import ORDERS, epsilon_of, no_cost
 from distill.core.privacy import PrivacyStatement
 from distill.labels.vote_answers import AnswerJournal
-from distill.labels.vote_ledger import SPENT, LedgerEntry, VoteClaim, read_ledger
+from distill.labels.vote_ledger import SPENT, LedgerEntry, OtherAccounts, VoteClaim, read_ledger
 from distill.plan.identity import fit_folder
 from distill.plan.workspace import Workspace
 from distill.spec.labels import Labels
@@ -41,8 +42,10 @@ class VotesStep:
     labeler: Pate
     answered: Mapping[str, str]
     """Label sets of the job that they have labelled rows of: names by digest."""
-    elsewhere: str
-    """What other teachers of the fit have spent on the same people, in words; "" where nothing."""
+    over: str
+    """Pool of the private rows."""
+    others: OtherAccounts
+    """Those of other teachers of the same people."""
 
     def claim(self, name: str, label_set: str, rows: int) -> VoteClaim:
         """Return the claim of a label set over so many rows."""
@@ -50,22 +53,38 @@ class VotesStep:
         asked = rows if table.asked is None else min(rows, table.asked)
         is_limited = table.asked is not None
         return VoteClaim(
-            name, label_set, table.vote, table.epsilon, table.delta, asked, limited=is_limited
+            name,
+            label_set,
+            table.vote,
+            table.epsilon,
+            table.delta,
+            asked,
+            limited=is_limited,
+            over=self.over,
         )
 
 
 def votes_step(workspace: Workspace, name: str) -> VotesStep | None:
     """Return what `labels.<name>` asks of its teachers; None of any other labeler."""
+    step = budget_of(workspace, name)
+    if step is None:
+        return None
+    answered = _answered(workspace, step.labeler.fit)
+    # of a stale label set: not lost, but of the teachers of before
+    for entry in step.others.read():
+        answered.pop(entry.label_set, None)
+    return replace(step, answered=answered)
+
+
+def budget_of(workspace: Workspace, name: str) -> VotesStep | None:
+    """Return the same without a look at label sets: `answered` is empty."""
     labeler = workspace.tables.labels[name].labeler
     if not isinstance(labeler, Pate):
         return None
     account = votes_account(workspace, labeler.fit)
-    others = _entries_elsewhere(workspace, labeler.fit, account)
-    answered = _answered(workspace, labeler.fit)
-    # of a stale label set: not lost, but of the teachers of before
-    for entry in others:
-        answered.pop(entry.label_set, None)
-    return VotesStep(account.uri, labeler, answered, _elsewhere(labeler, others))
+    others = other_accounts(workspace, labeler.fit, account)
+    over = private_pool(workspace, labeler.fit)
+    return VotesStep(account.uri, labeler, {}, over, others)
 
 
 def votes_account(workspace: Workspace, fit: str) -> Storage:
@@ -77,28 +96,31 @@ def votes_account(workspace: Workspace, fit: str) -> Storage:
     return workspace.root_of(f"fit.{fit}").folder("votes", fit, folder.uri.rsplit("/", 1)[1])
 
 
-def _entries_elsewhere(workspace: Workspace, fit: str, account: Storage) -> list[LedgerEntry]:
-    """What former teachers of a fit were given. Raises StorageError where an entry is lost."""
-    root = workspace.root_of(f"fit.{fit}")
-    found = []
-    # the second is where accounts lay before
-    for folder in (root.folder("votes", fit), root.folder("fits", fit)):
-        paths = [entry.key.split("/") for entry in folder.walk()]
-        digests = {path[0] for path in paths if path[1:2] == [SPENT]}
-        for each in sorted(digests):
-            other = folder.folder(each)
-            if other.uri != account.uri:
-                found += read_ledger(other)
-    return found
+def private_pool(workspace: Workspace, fit: str) -> str:
+    """Return the pool whose rows a fit's teachers have seen."""
+    tables = workspace.tables
+    return tables.base_pool(tables.fit[fit].on)
 
 
-def _elsewhere(labeler: Pate, others: Sequence[LedgerEntry]) -> str:
+def other_accounts(workspace: Workspace, fit: str, account: Storage) -> OtherAccounts:
+    """Return the accounts of all other teachers that have seen the same rows."""
+    tables = workspace.tables
+    uri = tables.pool_uri(private_pool(workspace, fit))
+    # two names of one folder are the same rows
+    pools = frozenset(name for name in tables.pools if tables.pool_uri(name) == uri)
+    fits = [name for name in tables.fit if private_pool(workspace, name) in pools]
+    root = workspace.root_of(f"fit.{fit}").uri
+    return OtherAccounts(root, account.uri, pools, frozenset(fits))
+
+
+def _elsewhere(labeler: Pate, others: Sequence[LedgerEntry], over: str) -> str:
     if not others:
         return ""
     spent = spent_epsilon([entry.allowance for entry in others], labeler.delta)
+    names = sorted({f"labels.{entry.name} of {entry.account}" for entry in others})
     return (
-        f"Former teachers of fit.{labeler.fit} (of other settings, or before rows changed) have"
-        f" answered with epsilon = {spent:.3g}. Of people among their rows too, both add up."
+        f"Other teachers on rows of pools.{over} ({', '.join(names)}) have answered with epsilon ="
+        f" {spent:.3g}. Both add up, and no claim may make their sum exceed its own budget."
     )
 
 
@@ -146,7 +168,8 @@ def votes_statement(workspace: Workspace, name: str) -> PrivacyStatement | None:
     for label_set in digests[: own + 1]:
         curve = sum(AnswerJournal(account, label_set).spent_by_votes(), curve)
     notes = _NOT_PROTECTED if fit.teachers.by else (*_NOT_PROTECTED, _OF_ADDRESSES)
-    elsewhere = _elsewhere(labeler, _entries_elsewhere(workspace, labeler.fit, account))
+    others = other_accounts(workspace, labeler.fit, account).read()
+    elsewhere = _elsewhere(labeler, others, private_pool(workspace, labeler.fit))
     if elsewhere:
         notes = (*notes, elsewhere)
     return PrivacyStatement(

@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print Markdown."""
     parser = options(__doc__)
     parser.add_argument("--data", choices=tuple(ROWS), default="digits")
-    parser.add_argument("--teachers", type=int, nargs="+", default=[20, 50])
+    parser.add_argument("--teachers", type=int, nargs="*", default=[20, 50])
     parser.add_argument("--epsilons", type=float, nargs="+", default=[2.0, 5.0, 10.0, 20.0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)

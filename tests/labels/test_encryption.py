@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
+import hmac
+import itertools
 import os
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 
 from distill.core.errors import JobError, StorageError
+from distill.core.schema import columns_sha256
 from distill.core.secret_keys import KEY_SOURCES, KeySource
+from distill.labels import columns_digest as columns_digests
+from distill.labels.columns_digest import columns_digest
 from distill.labels.commit import Provenance, WriteIntent, read_labels, read_rejects, write_fragment
+from distill.labels.contract import read_contract
+from distill.labels.encoding import encode
 from distill.labels.encryption import is_encrypted
 from distill.labels.files import data_bytes, parquet_bytes, read_data, read_note, with_keys
-from distill.labels.state import read_label_set
+from distill.labels.integrity import integrity_problem
+from distill.labels.state import read_label_set, read_state
+from distill.labels.writer import LabelWriter
+from distill.stages.apply.applied_files import parquet_content
 from distill.storage.open import open_storage
-from tests.making import a_contract, some_labels, write_label_set
+from tests.making import a_contract, list_pool, some_labels, write_label_set
 
 CANARY = "canary-4f1e"
 
@@ -125,6 +137,117 @@ def test_an_encrypted_set_is_opened_with_words_of_the_job(tmp_path, inventory, o
         [again.read(each).column(0).to_numpy(zero_copy_only=False) for each in again.entries]
     )
     assert len(stored) == len(outputs)
+
+
+def guesses():
+    """All that four rows of two classes may say, where the best class alone is revealed."""
+    contract = encrypted(classes=("no", "yes"))
+    for classes in itertools.product((0, 1), repeat=4):
+        outputs = np.full((4, 2), -16, np.float32)
+        outputs[np.arange(4), classes] = 0
+        yield outputs, encode(outputs, np.ones(4, bool), contract)
+
+
+def four_rows(tmp_path, contract, outputs):
+    pool = tmp_path / "pool"
+    pool.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"x": [1.0, 2.0, 3.0, 4.0]}), pool / "a.parquet")
+    return write_label_set(
+        tmp_path / "labels",
+        contract,
+        list_pool(tmp_path / "root", pool),
+        fragment_rows=64,
+        outputs=outputs,
+    )
+
+
+def found_by_trying(folder):
+    """Which guesses have a digest that stands in plain in a folder."""
+    plain = [folder.read(each.key) for each in folder.walk()]
+    found = []
+    for number, (_, table) in enumerate(guesses()):
+        contract = encrypted(classes=("no", "yes"))
+        columns = columns_sha256(table)
+        known = [columns, hashlib.sha256(bytes.fromhex(columns)).hexdigest()]
+        for form in ("arrow", "parquet"):
+            file = data_bytes(table, dataclasses.replace(contract, format=form, encrypted=False))
+            known += [hashlib.sha256(file).hexdigest(), xxhash.xxh3_128_hexdigest(file)]
+        # under what else stands there
+        known += [hmac.digest(key, bytes.fromhex(columns), "sha256").hex() for key in (b"", b"set")]
+        needles = [word for each in known for word in (each.encode(), bytes.fromhex(each))]
+        if any(needle in content for needle in needles for content in plain):
+            found.append(number)
+    return found
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_few_values_are_guessed_by_what_a_commit_says_of_them(tmp_path, hidden):
+    outputs, _ = list(guesses())[6]
+    contract = dataclasses.replace(encrypted(classes=("no", "yes")), encrypted=hidden)
+    written = four_rows(tmp_path, contract, outputs)
+    # of plain labels the same search finds them
+    assert found_by_trying(written.folder) == ([] if hidden else [6])
+    (entry,) = written.entries
+    assert integrity_problem(written.folder, written.contract, entry) is None
+
+
+def test_the_size_of_an_encrypted_file_says_what_is_in_it():
+    contract = encrypted(classes=("no", "yes"))
+    assert len({len(data_bytes(table, contract)) for _, table in guesses()}) == 1
+
+
+def test_mending_a_fragment_changes_the_digest_of_its_labels(tmp_path):
+    outputs, table = next(guesses())
+    contract = encrypted(classes=("no", "yes"))
+    one = four_rows(tmp_path, contract, outputs)
+    (tmp_path / "other").mkdir()
+    other = four_rows(tmp_path / "other", contract, outputs)
+    again = columns_digest(table, read_contract(one.folder).contract)
+    (entry,) = one.entries
+    assert again == entry.columns_sha256
+    # each set has a key of its own: nobody sees that two say the same
+    assert one.label_hash != other.label_hash
+    assert b"LABELS_KEY" not in one.folder.read("contract.json")
+
+
+def test_a_set_that_was_begun_with_plain_digests_is_unreadable(tmp_path, monkeypatch):
+    monkeypatch.setattr("distill.labels.writer.new_digest_key", lambda _: "")
+    outputs, table = next(guesses())
+    former = four_rows(tmp_path, encrypted(classes=("no", "yes")), outputs)
+    assert b"digest_key" not in former.folder.read("contract.json")
+    (entry,) = former.entries
+    assert entry.columns_sha256 == columns_sha256(table)
+    monkeypatch.undo()
+    # begun by whom it was: who goes on keeps to its digests
+    state = read_state(former.folder, "teacher", 1)
+    writer = LabelWriter(state)
+    inventory = list_pool(tmp_path / "root", tmp_path / "pool")
+    writer.begin(encrypted(classes=("no", "yes")), inventory, 64)
+    assert writer.digest_key == ""
+
+
+def test_a_lost_key_of_digests_takes_them_for_damage(tmp_path, monkeypatch):
+    outputs, table = next(guesses())
+    written = four_rows(tmp_path, encrypted(classes=("no", "yes")), outputs)
+    contract = read_contract(written.folder).contract
+    columns_digests._shown_key.cache_clear()
+    monkeypatch.setenv("LABELS_KEY", new_key())
+    with pytest.raises(
+        StorageError, match=r"contract\.json is encrypted: the key env:LABELS_KEY is"
+    ):
+        columns_digest(table, contract)
+
+
+def test_the_statistics_of_what_is_applied_are_plain():
+    secret = 7_310_225_114_993_771
+    table = pa.table({"x": [secret, secret + 2], "who": [CANARY, CANARY + "-2"]})
+    plain = parquet_content(table, "")
+    content = parquet_content(table, "env:LABELS_KEY")
+    for value in (secret.to_bytes(8, "little"), CANARY.encode()):
+        assert value in plain
+        assert value not in content
+    with pytest.raises(OSError, match="no decryption"):
+        pq.read_metadata(pa.py_buffer(content))
 
 
 def test_a_key_service_must_give_its_key_away(monkeypatch):

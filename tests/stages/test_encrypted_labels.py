@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 
 import numpy as np
@@ -115,6 +116,9 @@ def test_what_is_made_of_encrypted_labels_says_what_they_say(job, tmp_path, monk
     (stored,) = tables.glob("*.safetensors")
     assert is_encrypted(stored.read_bytes())
     known = safetensors.numpy.load(read_weights(open_storage(str(tables)), record))
+    plain = hashlib.sha256(safetensors.numpy.save(known)).hexdigest()
+    assert plain[:16] not in stored.name
+    assert plain.encode() not in (tables / "done.json").read_bytes()
     assert known["errors"].shape == (2, 2, 2)
     monkeypatch.setenv("LABELS_KEY", new_key())
     with pytest.raises(StorageError, match=r"the key env:LABELS_KEY is not the one"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from distill.core.errors import JobError
 from distill.core.secret_keys import wrap_key
+from distill.plan.checks.budgets import check_budgets
 from distill.plan.checks.custom_losses import check_custom_losses
 from distill.plan.checks.judging import check_sliced_columns
 from distill.plan.checks.network_builds import check_networks_build
@@ -32,6 +33,7 @@ def check_inputs(workspace: Workspace) -> None:
     check_sliced_columns(workspace)
     check_structures_fit(workspace)
     check_networks_build(workspace)
+    check_budgets(workspace)
     for variant in workspace.tables.job.variants:
         student = variant.student
         where = f"students.{student}"

@@ -138,6 +138,8 @@ def begin_labels(
     digest = labels.begin(contract, pool.inventory, step.fragment_rows)
     before = labels.snapshot()
     where = f"labels.{step.name} over {pool.name}"
+    if contract.encrypted and not labels.digest_key:
+        log.warning("%s: %s", where, _PLAIN_DIGESTS)
     _warn(f"{where}: lost the data", again)
     if mend:
         lost = {entry.fragment for entry in again}
@@ -146,6 +148,12 @@ def begin_labels(
         again += damaged
     left = pending_fragments(state, pool.inventory, step.fragment_rows, again)
     return PoolLabels(stored, labels, before, digest, left, again, state.written)
+
+
+_PLAIN_DIGESTS = (
+    "is encrypted, but was begun when commits had digests of the plain columns, by which few values"
+    " are guessed. `version` with the next number labels it anew."
+)
 
 
 @dataclass(frozen=True)
@@ -247,9 +255,8 @@ def _asked_rows(step: LabelStep, pools: Sequence[PoolLabels]) -> AskedRows | Non
     rows = int(pc.sum(inventory.table["rows"]).as_py())
     claim = step.votes.claim(step.name, pool.label_set, rows)
     account = step.votes.account
-    if step.votes.elsewhere:
-        log.warning("labels.%s: %s", step.name, step.votes.elsewhere)
-    entry = claim_votes(open_storage(account), claim, step.votes.answered)
+    votes = step.votes
+    entry = claim_votes(open_storage(account), claim, votes.answered, votes.others)
     asked = entry.allowance.asked
     return AskedRows(account, pool.label_set, entry.allowance, first_rows(inventory, asked))
 
@@ -283,7 +290,13 @@ def _pool_config(step: LabelStep, pool: PoolLabels) -> PoolPart:
     only = made_on[0] if made_on and step.strict else None
     folder = pool.labels.folder
     return PoolPart(
-        inventory.uri, folder.uri, pool.label_set, inventory.format, only, pool.resolved.values
+        inventory.uri,
+        folder.uri,
+        pool.label_set,
+        inventory.format,
+        only,
+        pool.labels.digest_key,
+        pool.resolved.values,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count, groupby
 from typing import Any
 
@@ -26,8 +26,14 @@ class PoolPart:
     format: str
     # the one device and libraries that labels may be made on; None where any will do
     made_on: str | None = None
+    # as the stored contract of the set has it; the labelling's own contract is of all its sets
+    digest_key: str = ""
     # what the labeler sees in place of the pool's features: another label set's values
     values: StoredValues | None = None
+
+    def own(self, contract: Contract) -> Contract:
+        """Return a labelling's contract as that of this pool's label set."""
+        return replace(contract, digest_key=self.digest_key)
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ class LabelWorker:
         pools = self.config.pools
         part = pools[task.pool]
         folder = open_storage(part.folder)
+        contract = part.own(self.config.contract)
         intent, commit = unlabelled_intent(folder, task.intent)
         was_there = commit is not None
         was_written = False
@@ -113,7 +114,7 @@ class LabelWorker:
                 provenance = self._provenance(part)
                 # a task is given out again where its process died, maybe with its data written
                 if task.may_be_written or deadly:
-                    commit = self._commit_written(folder, intent, provenance)
+                    commit = self._commit_written(folder, intent, provenance, contract)
                     was_written = commit is not None
             if commit is None:
                 written = self._labels(replace(task, intent=intent), deadly)
@@ -125,7 +126,7 @@ class LabelWorker:
                     intent,
                     labels,
                     rejects=_rejects(task, rejected),
-                    contract=self.config.contract,
+                    contract=contract,
                     provenance=provenance,
                     work=clock.take,
                 )
@@ -159,17 +160,16 @@ class LabelWorker:
                     intent,
                     labels,
                     rejects=_rejects(task, rejected),
-                    contract=config.contract,
+                    contract=part.own(config.contract),
                     provenance=Provenance(part.label_set, self.device, self._versions),
                 )
         return commits
 
     def _commit_written(
-        self, folder: Storage, intent: WriteIntent, provenance: Provenance
+        self, folder: Storage, intent: WriteIntent, provenance: Provenance, contract: Contract
     ) -> Commit | None:
-        config = self.config
-        same_origin = config.strict
-        return commit_written(folder, intent, config.contract, provenance, same_origin=same_origin)
+        same_origin = self.config.strict
+        return commit_written(folder, intent, contract, provenance, same_origin=same_origin)
 
     def _provenance(self, part: PoolPart) -> Provenance:
         """Return what the commit records. Raises ContractError where the labels must be made on

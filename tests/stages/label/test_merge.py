@@ -297,3 +297,23 @@ def test_votes_are_counted_of_what_nobody_votes_on(public):
     )
     with pytest.raises(JobError, match=r"dawid_skene.*counts votes.*mean, median or trimmed"):
         run_job(load_job(public / "values.toml"), engine="local")
+
+
+@pytest.mark.ray
+def test_several_workers_find_the_parties_to_err_otherwise_than_one(public, ray, monkeypatch):
+    # a dozen tasks a pass, which Ray adds up as they come
+    monkeypatch.setattr("distill.stages.label.fit_annotators._CHUNK_ROWS", 40)
+    guess = "outputs = np.roll(outputs, 1, axis=1) * (np.arange(len(outputs)) % 5 > 1)[:, None]"
+    silent = "outputs[features[:, 0] > 1] = np.nan"
+    of = [party(public, "a"), party(public, "b", then=silent), party(public, "c", then=guess)]
+    found = {}
+    for engine in ("local", "ray"):
+        job = consensus(public, of, name=engine, more=', by = "dawid_skene"').path
+        compute = "compute = { min = 2, max = 2 }\n" if engine == "ray" else ""
+        job.write_text(job.read_text() + compute)
+        (summary,) = label_pool(load_job(job), "agreed", engine=engine)
+        root = public / f"root_{engine}"
+        (known,) = (root / "annotators/agreed").glob("*/*.safetensors")
+        found[engine] = (summary.label_hash, summary.labelled, known.name, known.read_bytes())
+    assert found["ray"] == found["local"]
+    assert found["ray"][1] == 450

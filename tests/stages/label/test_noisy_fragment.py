@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.core.errors import ContractError, JobError, LabelerError, LimitError, StorageError
+from distill.core.dp.allowance import spent_epsilon
+from distill.core.errors import ContractError, JobError, LabelerError, StorageError
 from distill.core.schema import bytes_table
+from distill.job.job import Job
 from distill.labels.encoding import best_class
 from distill.labels.files import read_data
 from distill.labels.vote_answers import AnswerJournal, VoteAnswers
 from distill.labels.vote_ledger import read_ledger
 from distill.plan.load import load_job
 from distill.plan.plan import Plan
-from distill.plan.votes import votes_account, votes_statement
+from distill.plan.votes import other_accounts, votes_account, votes_statement
 from distill.run import fit_labelers, label_pool, preview_labels, verify_labels
 from distill.storage.open import open_storage
 from tests.command import distill, kill_session, start
@@ -214,8 +216,7 @@ def test_teachers_that_are_deleted_and_fitted_again_have_a_fresh_budget(folder, 
         shutil.rmtree(folder / "root" / "fits")
     add_label_set(folder)
     job = load_job(folder / "job.toml")
-    fit_labelers(job, engine="local")
-    with pytest.raises(LimitError, match="after what labels votes have spent"):
+    with pytest.raises(JobError, match="after what labels votes have spent"):
         label_pool(job, "more", engine="local")
     account = votes_account(Plan(job).workspace, "voters")
     assert read_ledger(account) == [before]
@@ -230,24 +231,60 @@ def test_an_account_that_is_gone_beside_what_was_answered_is_a_fresh_budget(fold
         label_pool(load_job(folder / "job.toml"), "more", engine="local")
 
 
-def test_teachers_of_changed_settings_answer_about_the_same_people_and_nobody_says_so(
-    folder, caplog
-):
-    label(folder)
+def changed(folder: Path, before: str, after: str, label_set: str = "more") -> Job:
+    """The job with other teachers, whom another label set asks."""
     text = (folder / "job.toml").read_text("utf-8")
-    text = text.replace("epochs = 15", "epochs = 16")
-    more = text[text.index("[labels.votes]") :].replace("votes", "more")
-    (folder / "job.toml").write_text(text + more, "utf-8")
+    more = text[text.index("[labels.votes]") :].replace("labels.votes", f"labels.{label_set}")
+    # labels.votes is of the teachers of before, whose account is whole
+    (folder / "job.toml").write_text((text + more).replace(before, after), "utf-8")
+    return load_job(folder / "job.toml")
+
+
+def test_teachers_of_changed_settings_have_a_fresh_budget_for_the_same_people(folder):
+    label(folder)
+    job = changed(folder, "epochs = 15", "epochs = 16")
+    with pytest.raises(JobError, match=r"labels\.more.*what labels votes \(of teachers voters/"):
+        fit_labelers(job, engine="local")
+    # refused before the teachers were trained
+    assert len(list((folder / "root" / "fits" / "voters").iterdir())) == 1
+    (folder / "job.toml").write_text(
+        (folder / "job.toml").read_text("utf-8").replace("epsilon = 20", "epsilon = 26"), "utf-8"
+    )
     job = load_job(folder / "job.toml")
     fit_labelers(job, engine="local")
-    # labels.votes is of the teachers of before, whose account is whole
     (summary,) = label_pool(job, "more", engine="local")
-    assert summary.labelled
-    assert "Former teachers of fit.voters" in caplog.text
-    statement = votes_statement(Plan(job).workspace, "more")
+    assert 0 < summary.labelled < 160
+    workspace = Plan(job).workspace
+    account = votes_account(workspace, "voters")
+    both = [*other_accounts(workspace, "voters", account).read(), *read_ledger(account)]
+    assert 25 < spent_epsilon([each.allowance for each in both], 1e-5) <= 26
+    statement = votes_statement(workspace, "more")
     assert statement is not None
-    assert statement.epsilon <= 20
-    assert re.search(r"answered with epsilon = (19\.|20)", statement.notes[-1])
+    assert re.search(r"labels\.votes of voters/.*epsilon = (19\.|20)", statement.notes[-1])
+
+
+def test_two_fits_of_one_pool_have_a_budget_each(folder):
+    label(folder)
+    text = (folder / "job.toml").read_text("utf-8")
+    other = text[text.index("[fit.voters]") :].replace("voters", "other").replace("votes", "more")
+    (folder / "job.toml").write_text(text + other, "utf-8")
+    job = load_job(folder / "job.toml")
+    with pytest.raises(
+        JobError, match=r"labels\.more.*rows of pools\.private, epsilon = .* together"
+    ):
+        fit_labelers(job, engine="local")
+    # a fit that is gone from the job has told what it has told
+    (folder / "job.toml").write_text(text[: text.index("[fit.voters]")] + other, "utf-8")
+    with pytest.raises(JobError, match=r"labels\.more.*of teachers voters/"):
+        fit_labelers(load_job(folder / "job.toml"), engine="local")
+
+
+def test_a_job_whose_second_label_set_gets_nothing_is_begun(tmp_path):
+    pate_job(tmp_path)
+    add_label_set(tmp_path)
+    with pytest.raises(JobError, match=r"labels\.more.*after what labels votes have spent"):
+        fit_labelers(load_job(tmp_path / "job.toml"), engine="local")
+    assert not (tmp_path / "root" / "fits").exists()
 
 
 def test_confident_votes_leave_rows_unlabelled_for_no_reason(tmp_path):
