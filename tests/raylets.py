@@ -276,7 +276,17 @@ def _join(address: str) -> None:
         node_ip_address="127.0.0.1", gcs_address=address, redis_address=address, num_cpus=1, object_store_memory=150_000_000,
         min_worker_port=0, max_worker_port=0, dashboard_agent_listen_port=0,
     )  # fmt: skip
-    ray._private.node.Node(asked, head=False, shutdown_at_exit=False, spawn_reaper=False)
+    started = False
+    while not started:
+        try:
+            ray._private.node.Node(asked, head=False, shutdown_at_exit=False, spawn_reaper=False)
+            started = True
+        except Exception as error:
+            # after 30 s, which Ray lets nobody change and a loaded machine exceeds
+            if "timed out during startup" not in str(error):
+                raise
+            for pid in set(processes(os.getsid(0))) - {os.getpid()}:
+                os.kill(pid, signal.SIGKILL)
     signal.pause()
 
 
