@@ -67,7 +67,8 @@ class Centres:
         """Return the nearest centre of each row, (B,): of equals the first."""
         if self.device != "cpu":
             return nearest_on_device(shifted, self.offsets, self.device)[0]
-        if not is_screened(*self.offsets.shape, len(shifted)):
+        count, width = self.offsets.shape
+        if not is_screened(count, width, len(shifted)):
             return self._nearest_by_product(shifted)
         nearest, left = self._screen.nearest(shifted)
         nearest[left] = self._nearest_by_product(shifted[left])

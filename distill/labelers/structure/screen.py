@@ -216,7 +216,7 @@ def multiplies_bfloat16() -> bool:
     """Return whether this CPU multiplies bfloat16 by itself, and torch knows how."""
     import torch
 
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16", False))
