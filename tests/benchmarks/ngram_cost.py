@@ -52,6 +52,7 @@ from distill.spec.models import Training
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import WorkerGradients
 from distill.stages.train.optimizer import Optimizer, make_optimizer
+from distill.stages.train.team import in_order
 from tests.benchmarks.tables import markdown, options, paired_ratio, show
 from tests.command import REPOSITORY
 
@@ -264,13 +265,17 @@ def _by_rows(buckets: int, count: int) -> Step:
 def _least(buckets: int) -> Step:
     table = np.zeros((buckets + 1, 3 * HIDDEN), np.float32)
     runs = table.view(f"V{table[0].nbytes}")[:, 0]
+    number_of = np.zeros(buckets + 1, np.int64)
 
     def step(_: int, batch: Mapping[str, np.ndarray]) -> None:
         places = batch["features"]
         is_place = places != 0
         counts = is_place.sum(axis=1)
         starts = torch.from_numpy(np.cumsum(counts) - counts)
-        rows, numbers = np.unique(places[is_place], return_inverse=True)
+        taken = places[is_place]
+        rows = in_order(torch.from_numpy(taken)).numpy()
+        number_of[rows] = np.arange(len(rows))
+        numbers = number_of[taken]
         fetched = table.take(rows, 0)
         weights = torch.from_numpy(fetched[:, :HIDDEN].copy())
         for _ in range(2):
