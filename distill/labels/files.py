@@ -129,7 +129,8 @@ def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream, key: str) -> No
         use_dictionary=False,
         write_statistics=False,
         store_schema=False,
-        write_page_checksum=True,
+        # encrypted pages are authenticated; a checksum's varint would change their size
+        write_page_checksum=not key,
         encryption_properties=encryption_of(key) if key else None,
     ) as writer:
         writer.write_table(table, row_group_size=max(1, len(table)))
