@@ -62,7 +62,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn,vision,text,onnx,privacy,gcs,azure,hf,cluster,tensorboard,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn,vision,text,onnx,privacy,gcs,azure,hf,cluster,mlflow,tensorboard,dev]'
 # what our losses are held against; alone, since the torchvision that PyPI has for it does not load beside a torch without CUDA
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps torchdistill
 # what our privacy accounts are held against; alone, since it wants an attrs of 2022
