@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 JOB ?= jobs/digits.toml
 TESTERS ?= 5
 # of whom most wait, for nodes that are lost and groups that start
-SLOW_TESTERS ?= 5
+SLOW_TESTERS ?= 4
 RUNS ?= 20
 SEED ?= 0
 RESULTS ?= tests/chaos/results.jsonl

@@ -4,12 +4,14 @@ killing the session that we started."""
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +24,15 @@ from tests.summary import forget_ray_folder, ray_folder
 from tests.waiting import LIMIT_SECONDS
 
 START_SECONDS = LIMIT_SECONDS
+
+
+@contextlib.contextmanager
+def starting_alone() -> Iterator[None]:
+    """Start a Ray while no other process of the tests starts one. A raylet waits 15 s for its agent,
+    which takes 3 CPU-seconds to begin, and then dies; nobody can change that."""
+    with open(Path(tempfile.gettempdir(), "distill-ray-start.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
@@ -191,7 +202,8 @@ def _raylets(
         (folder / file).write_text(yaml.safe_dump(config), "utf-8")
     address = f"127.0.0.1:{port}"
     asker = Asker(address, settings)
-    with (folder / "ray-start.log").open("w") as log:
+    with contextlib.ExitStack() as starts, (folder / "ray-start.log").open("w") as log:
+        starts.enter_context(starting_alone())
         head = subprocess.Popen(
             _command(port, folder / file if file else None, cpus),
             env={
@@ -207,6 +219,7 @@ def _raylets(
         )
         try:
             _wait_for_nodes(nodes, address, asker, head, Path(log.name))
+            starts.close()
             raylets = Raylets(address, settings, head.pid, asker)
             yield raylets
         finally:

@@ -14,6 +14,7 @@ import pytest
 
 from distill.engine.ray.session import connect, disconnect, start_ray_by
 from tests.command import NOT_NICE
+from tests.raylets import starting_alone
 from tests.summary import forget_ray_folder, ray_folder
 
 CPUS = 4
@@ -76,7 +77,8 @@ def _ray_here() -> Iterator[None]:
             patch.setenv(name, value)
         with pytest.MonkeyPatch.context() as cores:
             cores.setattr("os.cpu_count", lambda: CPUS)
-            connect(None)
+            with starting_alone():
+                connect(None)
         yield
         disconnect()
     forget_ray_folder(folder)

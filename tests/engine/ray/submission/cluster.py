@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from tests.command import Ended, distill, environment, kill_session, start
 from tests.forkserver import Forked
-from tests.raylets import _free_port
+from tests.raylets import _free_port, starting_alone
 from tests.summary import forget_ray_folder, ray_folder
 from tests.waiting import LIMIT_SECONDS
 
@@ -69,7 +69,8 @@ def dashboard_cluster(cpus: int = 2) -> Iterator[Cluster]:
     surroundings = environment(**settings)
     # what is sent along is to be found in the package alone
     surroundings.pop("PYTHONPATH", None)
-    with (folder / "ray-start.log").open("w") as log:
+    with contextlib.ExitStack() as starts, (folder / "ray-start.log").open("w") as log:
+        starts.enter_context(starting_alone())
         head = subprocess.Popen(
             _command(here, ports, cpus),
             env=surroundings,
@@ -81,6 +82,7 @@ def dashboard_cluster(cpus: int = 2) -> Iterator[Cluster]:
         )
         try:
             _await_dashboard(cluster, head, Path(log.name))
+            starts.close()
             yield cluster
         finally:
             kill_session(head.pid)

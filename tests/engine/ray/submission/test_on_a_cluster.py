@@ -34,8 +34,10 @@ class Labeler:
 
     def label(self, features):
         self.calls += 1
+        if self.calls > 8:
+            Path({hold!r} + ".new").write_text(str(os.getpid()))
+            Path({hold!r} + ".new").rename({hold!r} + ".reached")
         while self.calls > 8 and Path({hold!r}).exists():
-            Path({hold!r} + ".reached").write_text(str(os.getpid()))
             if is_told_to_stop():
                 Path({hold!r} + ".told").touch()
             time.sleep(0.05)
@@ -173,7 +175,7 @@ def test_a_job_whose_driver_was_killed_does_not_go_on(cluster, job, tmp_path):
     process = cluster.start("submit", job, "--env", "CANARY")
     id = submitted(process)
     reached = tmp_path / "hold.reached"
-    wait_until(lambda: reached.exists() and reached.read_text(), process)
+    wait_until(reached.exists, process)
     beside = cluster.distill("submit", job, "--env", "CANARY")
     assert beside.code == 2, beside.output
     assert "FAILED, exit code 2." in beside.output
