@@ -31,6 +31,9 @@ _SCORES = 1 << 20
 """Of a block at the most: 4 MiB."""
 _BLOCK_ROWS = 1_024
 """At the most."""
+_LEAST_LEFT = 128
+"""Of the rows that a screen leaves, no fewer are multiplied at once: for one row, or a few, OpenBLAS
+has other kernels, which sum in another order, and ties would go another way than among all rows."""
 _FAR = 16.0
 """How many times the variance of all columns the square of the mean's length may be."""
 
@@ -71,7 +74,7 @@ class Centres:
         if not is_screened(count, width, len(shifted)):
             return self._nearest_by_product(shifted)
         nearest, left = self._screen.nearest(shifted)
-        nearest[left] = self._nearest_by_product(shifted[left])
+        nearest[left] = self._nearest_by_product(shifted[left], _LEAST_LEFT)
         return nearest
 
     def sums(self, shifted: Matrix) -> tuple[Double, Int64]:
@@ -85,9 +88,9 @@ class Centres:
         sums = group_sums(shifted, nearest, count)
         return sums, np.bincount(nearest, minlength=count)
 
-    def _nearest_by_product(self, shifted: Matrix) -> Int64:
+    def _nearest_by_product(self, shifted: Matrix, least: int = 0) -> Int64:
         nearest = np.empty(len(shifted), np.int64)
-        for block, scores in self._scores(shifted):
+        for block, scores in self._scores(shifted, least):
             np.argmax(scores, axis=1, out=nearest[block])
         return nearest
 
@@ -126,22 +129,25 @@ class Centres:
             squares[block] = lengths[block, None] - 2 * scores
         return np.maximum(squares, 0, out=squares)
 
-    def _scores(self, shifted: Matrix) -> Iterator[tuple[slice, Matrix]]:
-        """Yield blocks of rows, and x·c − ½‖c‖² of each (b, k), which the next block overwrites."""
+    def _scores(self, shifted: Matrix, least: int = 0) -> Iterator[tuple[slice, Matrix]]:
+        """Yield blocks of rows, and x·c − ½‖c‖² of each (b, k), which the next block overwrites.
+        Rows are multiplied together with others that mean nothing where they are less than `least`."""
         count, width = self.offsets.shape
         affordable = max(64, min(_BLOCK_ROWS, _SCORES // count))
         step = min(len(shifted), affordable)
         # not `empty`: OpenBLAS may touch what lies there, and a stale NaN is then warned of
-        scores = np.zeros((step, count), np.float32)
-        rows_and_one = np.ones((step, width + 1), np.float32)
+        room = max(step, least)
+        scores = np.zeros((room, count), np.float32)
+        rows_and_one = np.ones((room, width + 1), np.float32)
         for start in range(0, len(shifted), max(1, step)):
             rows = shifted[start : start + step]
             rows_and_one[: len(rows), :-1] = rows
-            seen = rows_and_one[: len(rows)]
+            multiplied = max(len(rows), least)
+            seen = rows_and_one[:multiplied]
             # rows are finite: "invalid" is of what its kernels read beside the matrices
             with np.errstate(invalid="ignore"):
-                products = np.matmul(seen, self._across, out=scores[: len(rows)])
-            yield slice(start, start + len(rows)), products
+                products = np.matmul(seen, self._across, out=scores[:multiplied])
+            yield slice(start, start + len(rows)), products[: len(rows)]
 
 
 def shift_of(mean: Double, variance: float) -> Matrix:

@@ -95,7 +95,7 @@ class Screen:
         rounded.copy_(torch.from_numpy(-offsets))
         with np.errstate(over="ignore", invalid="ignore"):
             lost = offsets + rounded.float().numpy()
-            of_centre = halves - np.vecdot(offsets.astype(np.float64), lost)
+            of_centre = halves - _products(offsets.astype(np.float64), lost)
             rest = torch.from_numpy(of_centre.astype(np.float32))
         for column in range(width, width + 3):
             across[:, column] = rest
@@ -188,7 +188,7 @@ class Screen:
         is_open = np.bincount(row, minlength=len(rows))[row] > 1
         row = row[is_open]
         centre = centre[is_open]
-        scores = np.vecdot(rows[row], self._offsets[centre]) - self._halves[centre]
+        scores = _products(rows[row], self._offsets[centre]) - self._halves[centre]
         starts = np.flatnonzero(np.diff(row, prepend=-1))
         best = np.maximum.reduceat(scores, starts)
         open_rows = row[starts]
@@ -222,10 +222,17 @@ def multiplies_bfloat16() -> bool:
     return bool(capabilities.get("avx512_bf16", False))
 
 
+def _products(one: Array, other: Array) -> Array:
+    """Return the product of each row with the one beside it, both (b, d): (b,)."""
+    # not `vecdot`, which numpy has from 2.0 on, and which takes 360 ns where this takes 100
+    products: Array = np.einsum("ij,ij->i", one, other)
+    return products
+
+
 def _lengths(values: Matrix) -> Double:
     """Return lengths of rows (b, d) that are not less than their own, (b,)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.vecdot(values, values).astype(np.float64)
+        squares = _products(values, values).astype(np.float64)
     rounding = 1 + values.shape[1] * _FLOAT32
     lengths: Double = np.sqrt(squares) * rounding + _NOTHING
     return lengths

@@ -41,7 +41,7 @@ from distill.stages.train.batch_norms import BatchNorms, normalising
 from distill.stages.train.batches import Forward, batch_part, joint_outputs, on_device, seed_part
 from distill.stages.train.combined_loss import Batch, CombinedLoss
 from distill.stages.train.table_rows import TableRows, find_tables
-from distill.stages.train.team import exchange_with, sum_over_team
+from distill.stages.train.team import exchange_with, share_weights, sum_over_team
 from distill.stages.train.token_budget import TokenBudget
 
 # numbers of a network up to which its gradients are summed at once, after the backward pass. What
@@ -89,7 +89,10 @@ class WorkerGradients:
         self.trained = trained_parameters(network)
         model = network
         self._is_small = sum(each.numel() for each in self.trained) <= SMALL_NUMBERS
-        if context.workers > 1 and not self._is_small:
+        if self._is_small:
+            # as DistributedDataParallel does: what is drawn may differ between kinds of CPUs
+            share_weights(network, context)
+        elif context.workers > 1:
             # it sums while the backward pass still runs, bucket by bucket; buffers are the same on
             # all workers
             model = DistributedDataParallel(
@@ -273,7 +276,9 @@ def _flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
     """All gradients end to end; zeros where there is none."""
     # a head that no term of this lane learns has none
     gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
-    return torch.cat([gradient.flatten() for gradient in gradients])
+    # a module of the user's own may have sparse ones
+    dense = [each.to_dense() if each.is_sparse else each for each in gradients]
+    return torch.cat([gradient.flatten() for gradient in dense])
 
 
 def _set_gradient(flat: Tensor, parameters: Sequence[Tensor]) -> None:

@@ -111,7 +111,8 @@ class AdamWRows:
             [mean],
             [square],
             [],
-            [torch.tensor(step + 1.0)],
+            # beside the weights: on a GPU its kernel reads the number there
+            [weights.new_tensor(step + 1.0)],
             amsgrad=False,
             beta1=_BETA_1,
             beta2=_BETA_2,

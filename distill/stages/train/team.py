@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill.engine.protocol import WorkerContext
 
@@ -19,6 +19,19 @@ def sum_over_team(values: Tensor, context: WorkerContext) -> Tensor:
     if context.workers > 1:
         dist.all_reduce(values, group=context.group)
     return values
+
+
+def share_weights(network: nn.Module, context: WorkerContext) -> None:
+    """Give all workers rank 0's parameters and buffers of floating point."""
+    if context.workers == 1:
+        return
+    for each in [*network.parameters(), *network.buffers()]:
+        if each.is_floating_point():
+            own = each.detach()
+            # a table's rows lie apart from each other, and only whole runs of memory are sent
+            sent = own.contiguous()
+            dist.broadcast(sent, group=context.group, group_src=0)
+            own.copy_(sent)
 
 
 class Union:

@@ -47,14 +47,30 @@ def test_another_centre_is_found_or_few_rows_are_decided(k, width, scale):
 @pytest.mark.parametrize("apart", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 0.0])
 def test_a_near_tie_goes_to_the_other(apart):
     """Of each centre there is another one close by, and rows between them and upon them."""
-    x, c = grouped(900, 60, 48)
+    x, c = grouped(1_100, 130, 64)
     away = np.random.default_rng(6).normal(size=c.shape)
     twins = (c + apart * away).astype(np.float32)
     between = (c + twins) / 2
     both = np.concatenate([c, twins])
     screened(np.concatenate([x, c, between, twins]), both)
-    found = Centres(both, np.zeros(48, np.float32)).nearest(x)
+    assert is_screened(len(both), 64, len(x)) == multiplies_bfloat16()
+    found = Centres(both, np.zeros(64, np.float32)).nearest(x)
     assert_array_equal(found, by_product(x, both))
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="nothing is screened")
+@pytest.mark.parametrize("ties", [1, 5, 1_025])
+def test_few_rows_that_are_left_go_to_another_than_among_all(ties):
+    """Of one row, or few, BLAS sums in another order."""
+    draw = np.random.default_rng(8)
+    for width in [64, 100, 256, 300] * 5:
+        c = draw.normal(size=(257, width)).astype(np.float32)
+        x = c[draw.integers(257, size=2_048)]
+        for row in draw.choice(2_048, ties, replace=False):
+            one, other = draw.choice(257, 2, replace=False)
+            x[row] = (c[one] + c[other]) / 2
+        found = Centres(c, np.zeros(width, np.float32)).nearest(x)
+        assert_array_equal(found, by_product(x, c))
 
 
 def test_rows_of_few_values_and_zeros_are_told_by_their_rounding():
