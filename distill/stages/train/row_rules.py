@@ -112,7 +112,7 @@ class AdamWRows:
             [square],
             [],
             # beside the weights: on a GPU its kernel reads the number there
-            [weights.new_tensor(step + 1.0)],
+            [torch.full((), step + 1.0, device=weights.device)],
             amsgrad=False,
             beta1=_BETA_1,
             beta2=_BETA_2,

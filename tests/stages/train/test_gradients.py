@@ -9,7 +9,7 @@ from torch import nn
 
 from distill.engine.protocol import WorkerContext
 from distill.stages.train.combined_loss import CombinedLoss
-from distill.stages.train.gradients import LaneGradients, WorkerGradients
+from distill.stages.train.gradients import LaneGradients, WorkerGradients, _flat_gradient
 from tests.stages.train.test_combined_loss import KL, MSE, term
 
 TERMS = (term("0", KL, 1.0), term("1", MSE, 0.5, source=1, head="size"))
@@ -58,3 +58,13 @@ def test_lanes_add_up_to_another_gradient_than_the_whole_batch(lanes):
         torch.testing.assert_close(
             mine, torch.zeros_like(mine) if due is None else due, rtol=1e-5, atol=1e-6
         )
+
+
+def test_a_sparse_gradient_cannot_be_sent():
+    words, head = nn.Embedding(6, 2, sparse=True), nn.Linear(2, 1)
+    head(words(torch.tensor([1, 4, 4]))).sum().backward()
+    assert words.weight.grad.is_sparse
+    parameters = [words.weight, head.weight]
+    flat = _flat_gradient(parameters)
+    dense = [words.weight.grad.to_dense(), head.weight.grad]
+    assert torch.equal(flat, torch.cat([each.flatten() for each in dense]))

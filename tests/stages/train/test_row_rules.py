@@ -101,3 +101,14 @@ def test_nodes_integrate_other_polynomials_than_they_should():
     for degree in range(6):
         due = (weights * points**degree).sum(1)
         np.testing.assert_allclose((shares * nodes**degree).sum(1), due, rtol=1e-10)
+
+
+def test_the_number_of_a_step_lies_elsewhere_than_its_rows(monkeypatch):
+    """The kernel of a GPU reads it there."""
+    rows = [torch.zeros(3, 2, device="meta") for _ in range(4)]
+    given = []
+    monkeypatch.setattr(torch, "_fused_adamw_", lambda *lists, **_: given.append(lists))
+    AdamWRows(lambda _: 0.1, 0.0).move(4, rows[0], rows[1], rows[2:])
+    (steps,) = given[0][-1]
+    assert steps.device == rows[0].device
+    assert steps.dtype == torch.float32
