@@ -13,15 +13,22 @@ was claimed and not asked is spent.
 
 Teachers of other settings, of rows that changed, or of another fit have accounts of their own. Where
 their rows are the same people's, all accounts spend one budget: a claim is given what theirs leave.
-Two claims in two accounts have no order. So an entry says which ones it has counted; a driver that
-has written one looks again, and two that did not see each other are refused where both together are
-too much.
+Two claims in two accounts have no order. So an entry says which ones it has counted, and nobody asks
+by it before it is decided, once and for all, by conditional put:
+
+    votes/<fit>/<digest>/decided/<n>.json       {"stands": true}, or false of one that is withdrawn
+
+A driver that has written an entry looks again. Where others that it has not counted, and that have
+not counted it, are too much together, it withdraws those of a greater digest that are undecided, and
+its own where that is not enough; then its own stands. Of all that stand, the one that was written
+last has seen all others before it stood: their sum is never above its budget. Who was withdrawn
+claims anew what is left. Entries from before there were decisions stand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from distill.core.dp.allowance import Allowance, largest_allowance, spent_epsilon
 from distill.core.dp.noisy_votes import NoisyVote
@@ -33,6 +40,7 @@ from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 SPENT = "spent"
+_DECIDED = "decided"
 _NONE: Mapping[str, str] = {}
 
 
@@ -64,15 +72,30 @@ class LedgerEntry:
     over: str = ""
     """Pool of the private rows; "" of entries from before it was written down."""
     counted: tuple[str, ...] | None = None
-    """Label sets of other accounts that its allowance leaves room for; None of entries from before
-    they were counted."""
+    """Marks of entries of other accounts that its allowance leaves room for; None of entries from
+    before they were counted."""
+    tries: int | None = None
+    """Entries of this label set before it, which are withdrawn; None of an entry that needs no
+    decision."""
     account: str = ""
     """Fit and digest of its teachers, where it was read among those of several. Not stored."""
+    folder: str = field(default="", compare=False)
+    """URI of its account. Not stored."""
+    number: int = field(default=0, compare=False)
+    """Its place there. Not stored."""
+    stands: bool | None = field(default=None, compare=False)
+    """What was decided of it; None before. Not stored with it."""
+
+    @property
+    def mark(self) -> str:
+        """What others call it that count it."""
+        return f"{self.label_set}-{self.tries}" if self.tries else self.label_set
 
     def to_bytes(self) -> bytes:
         """Seal it into one object."""
         body = asdict(self)
-        del body["account"]
+        for name in ("account", "folder", "number", "stands"):
+            del body[name]
         return seal(body)
 
     @classmethod
@@ -84,7 +107,9 @@ class LedgerEntry:
         allowance = Allowance(vote, plain["asked"], plain["answered"])
         listed = body.get("counted")
         counted = None if listed is None else tuple(listed)
-        return cls(body["name"], body["label_set"], allowance, body.get("over", ""), counted)
+        over = body.get("over", "")
+        tries = body.get("tries")
+        return cls(body["name"], body["label_set"], allowance, over, counted, tries)
 
 
 @dataclass(frozen=True)
@@ -122,8 +147,13 @@ class OtherAccounts:
 
 
 def read_ledger(account: Storage) -> list[LedgerEntry]:
-    """Read all entries of a fit's teachers, in order. Raises StorageError where one is lost or
-    damaged: what it spent would be spent again."""
+    """Read all entries of a fit's teachers, in order, but those that are withdrawn. Raises
+    StorageError where one is lost or damaged: what it spent would be spent again."""
+    return [entry for entry in read_written(account) if entry.stands is not False]
+
+
+def read_written(account: Storage) -> list[LedgerEntry]:
+    """Read the same, those that are withdrawn included."""
     # before the entries, which are older than any answer
     answered = {entry.key.partition("/")[0] for entry in account.folder(ANSWERS).walk()}
     folder = account.folder(SPENT)
@@ -134,7 +164,11 @@ def read_ledger(account: Storage) -> list[LedgerEntry]:
             f"{folder.uri} has {listed}, and not every entry from {_key(0)} on. Restore it from a"
             " copy: without an entry its privacy would be spent again."
         )
-    entries = [LedgerEntry.from_bytes(folder.read(key), folder.url(key)) for key in listed]
+    found = [LedgerEntry.from_bytes(folder.read(key), folder.url(key)) for key in listed]
+    entries = [
+        replace(entry, folder=account.uri, number=number, stands=_decision(account, entry, number))
+        for number, entry in enumerate(found)
+    ]
     lost = answered.difference(journal_name(entry.label_set) for entry in entries)
     if lost:
         raise StorageError(
@@ -156,17 +190,25 @@ def claim_votes(
     account lacks what was answered."""
     folder = account.folder(SPENT)
     while True:
-        entries = read_ledger(account)
+        written = read_written(account)
+        entries = [each for each in written if each.stands is not False]
         _require_accounted(folder, entries, answered)
         elsewhere = others.read() if others else []
-        for number, entry in enumerate(entries):
-            if entry.label_set == claim.label_set:
-                _require_counted(claim, entries[: number + 1], elsewhere)
-                return entry
+        mine = [each for each in entries if each.label_set == claim.label_set]
+        if mine:
+            if _stands(claim, mine[-1], entries, elsewhere):
+                return mine[-1]
+            continue
         allowance = allowance_of(claim, [*elsewhere, *entries])
-        counted = tuple(each.label_set for each in elsewhere)
-        entry = LedgerEntry(claim.name, claim.label_set, allowance, claim.over, counted)
-        won = folder.put_if_absent(_key(len(entries)), entry.to_bytes())
+        entry = LedgerEntry(
+            claim.name,
+            claim.label_set,
+            allowance,
+            claim.over,
+            counted=tuple(each.mark for each in elsewhere),
+            tries=None if others is None else _tries(written, claim),
+        )
+        won = folder.put_if_absent(_key(len(written)), entry.to_bytes())
         reach("pate.after_claim")
         # if won, the next look finds it, and who has claimed elsewhere meanwhile
         if won and others is None:
@@ -209,26 +251,63 @@ def _too_little(claim: VoteClaim, before: Sequence[LedgerEntry]) -> LimitError:
     )
 
 
-def _require_counted(
-    claim: VoteClaim, own: Sequence[LedgerEntry], elsewhere: Sequence[LedgerEntry]
-) -> None:
-    """Refuse an entry, the last of its account's `own`, where another one and it were written at
-    once, and are too much together. Raises LimitError."""
-    entry = own[-1]
-    if entry.counted is None:
-        return
+def _tries(written: Sequence[LedgerEntry], claim: VoteClaim) -> int:
+    return sum(each.label_set == claim.label_set for each in written)
+
+
+def _stands(
+    claim: VoteClaim,
+    entry: LedgerEntry,
+    own: Sequence[LedgerEntry],
+    elsewhere: Sequence[LedgerEntry],
+) -> bool:
+    """Decide on an entry of the account `own`, and on those of others that were written at once;
+    False where it is withdrawn. Raises LimitError of an entry from before there were decisions,
+    where it and another one are too much."""
+    if entry.stands or entry.counted is None:
+        return True
     at_once = [
         each
         for each in elsewhere
-        if each.label_set not in entry.counted and entry.label_set not in (each.counted or ())
+        if each.mark not in entry.counted and entry.mark not in (each.counted or ())
     ]
-    if not at_once:
-        return
-    counted = [each for each in elsewhere if each.label_set in entry.counted]
-    before = [*counted, *at_once, *own[:-1]]
-    spent = [each.allowance for each in [*before, entry]]
-    if spent_epsilon(spent, claim.delta) > claim.epsilon:
-        raise _too_little(claim, before)
+    counted = [each for each in elsewhere if each.mark in entry.counted]
+    before = [*counted, *(each for each in own if each.number < entry.number)]
+    needs_decision = entry.tries is not None
+    if _is_too_much(claim, [*before, *at_once, entry]):
+        weaker = [each for each in at_once if not needs_decision or each.mark > entry.mark]
+        gone = {each.mark for each in weaker if not _decide(each, stands=False)}
+        at_once = [each for each in at_once if each.mark not in gone]
+        if _is_too_much(claim, [*before, *at_once, entry]):
+            if not needs_decision:
+                raise _too_little(claim, [*before, *at_once])
+            return _decide(entry, stands=False)
+    return not needs_decision or _decide(entry, stands=True)
+
+
+def _is_too_much(claim: VoteClaim, entries: Sequence[LedgerEntry]) -> bool:
+    return spent_epsilon([each.allowance for each in entries], claim.delta) > claim.epsilon
+
+
+def _decide(entry: LedgerEntry, *, stands: bool) -> bool:
+    """Decide whether an entry stands, unless that was decided before; return what was."""
+    if entry.tries is None:
+        return True
+    account = open_storage(entry.folder)
+    body = seal({"stands": stands})
+    account.folder(_DECIDED).put_if_absent(_key(entry.number), body)
+    decided = _decision(account, entry, entry.number)
+    assert decided is not None
+    return decided
+
+
+def _decision(account: Storage, entry: LedgerEntry, number: int) -> bool | None:
+    if entry.tries is None:  # nobody could withdraw it
+        return None
+    folder = account.folder(_DECIDED)
+    key = _key(number)
+    content = folder.read_or_none(key)
+    return None if content is None else bool(unseal(content, folder.url(key))["stands"])
 
 
 def _require_accounted(
