@@ -28,19 +28,22 @@ claims anew what is left. Entries from before there were decisions stand.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 
 from distill.core.dp.allowance import Allowance, largest_allowance, spent_epsilon
 from distill.core.dp.noisy_votes import NoisyVote
 from distill.core.errors import LimitError, StorageError
 from distill.core.failpoints import reach
-from distill.core.schema import seal, unseal
-from distill.labels.vote_answers import ANSWERS, journal_name
+from distill.labels.vote_entries import (
+    SPENT,
+    LedgerEntry,
+    OtherAccounts,
+    decide,
+    entry_key,
+    read_written,
+)
 from distill.storage.base import Storage
-from distill.storage.open import open_storage
 
-SPENT = "spent"
-_DECIDED = "decided"
 _NONE: Mapping[str, str] = {}
 
 
@@ -60,122 +63,6 @@ class VoteClaim:
     """Whether the job says how many those are: then answers may be fewer than questions."""
     over: str = ""
     """Pool of the private rows."""
-
-
-@dataclass(frozen=True)
-class LedgerEntry:
-    """What one label set was given."""
-
-    name: str
-    label_set: str
-    allowance: Allowance
-    over: str = ""
-    """Pool of the private rows; "" of entries from before it was written down."""
-    counted: tuple[str, ...] | None = None
-    """Marks of entries of other accounts that its allowance leaves room for; None of entries from
-    before they were counted."""
-    tries: int | None = None
-    """Entries of this label set before it, which are withdrawn; None of an entry that needs no
-    decision."""
-    account: str = ""
-    """Fit and digest of its teachers, where it was read among those of several. Not stored."""
-    folder: str = field(default="", compare=False)
-    """URI of its account. Not stored."""
-    number: int = field(default=0, compare=False)
-    """Its place there. Not stored."""
-    stands: bool | None = field(default=None, compare=False)
-    """What was decided of it; None before. Not stored with it."""
-
-    @property
-    def mark(self) -> str:
-        """What others call it that count it."""
-        return f"{self.label_set}-{self.tries}" if self.tries else self.label_set
-
-    def to_bytes(self) -> bytes:
-        """Seal it into one object."""
-        body = asdict(self)
-        for name in ("account", "folder", "number", "stands"):
-            del body[name]
-        return seal(body)
-
-    @classmethod
-    def from_bytes(cls, content: bytes, where: str) -> LedgerEntry:
-        """Read a sealed entry. Raises StorageError where it is damaged."""
-        body = unseal(content, where)
-        plain = body["allowance"]
-        vote = NoisyVote(**plain["vote"])
-        allowance = Allowance(vote, plain["asked"], plain["answered"])
-        listed = body.get("counted")
-        counted = None if listed is None else tuple(listed)
-        over = body.get("over", "")
-        tries = body.get("tries")
-        return cls(body["name"], body["label_set"], allowance, over, counted, tries)
-
-
-@dataclass(frozen=True)
-class OtherAccounts:
-    """All accounts under a root but one, as far as they are about the same people."""
-
-    root: str
-    account: str
-    """URI of the one that is left out."""
-    pools: frozenset[str]
-    """Names of the pool of the private rows."""
-    fits: frozenset[str]
-    """Fits of that pool: theirs are entries that do not say of which one they are."""
-
-    def read(self) -> list[LedgerEntry]:
-        """Read what others were given. Raises StorageError where an entry is lost."""
-        found = []
-        # the second is where accounts lay before
-        for place in ("votes", "fits"):
-            folder = open_storage(self.root).folder(place)
-            paths = [entry.key.split("/") for entry in folder.walk()]
-            accounts = {(path[0], path[1]) for path in paths if path[2:3] == [SPENT]}
-            for fit, teachers in sorted(accounts):
-                other = folder.folder(fit, teachers)
-                if other.uri == self.account:
-                    continue
-                entries = [
-                    replace(each, account=f"{fit}/{teachers}") for each in read_ledger(other)
-                ]
-                found += [each for each in entries if self._is_of(each, fit)]
-        return found
-
-    def _is_of(self, entry: LedgerEntry, fit: str) -> bool:
-        return entry.over in self.pools if entry.over else fit in self.fits
-
-
-def read_ledger(account: Storage) -> list[LedgerEntry]:
-    """Read all entries of a fit's teachers, in order, but those that are withdrawn. Raises
-    StorageError where one is lost or damaged: what it spent would be spent again."""
-    return [entry for entry in read_written(account) if entry.stands is not False]
-
-
-def read_written(account: Storage) -> list[LedgerEntry]:
-    """Read the same, those that are withdrawn included."""
-    # before the entries, which are older than any answer
-    answered = {entry.key.partition("/")[0] for entry in account.folder(ANSWERS).walk()}
-    folder = account.folder(SPENT)
-    listed = sorted(entry.key for entry in folder.list_objects())
-    due = [_key(number) for number in range(len(listed))]
-    if listed != due:
-        raise StorageError(
-            f"{folder.uri} has {listed}, and not every entry from {_key(0)} on. Restore it from a"
-            " copy: without an entry its privacy would be spent again."
-        )
-    found = [LedgerEntry.from_bytes(folder.read(key), folder.url(key)) for key in listed]
-    entries = [
-        replace(entry, folder=account.uri, number=number, stands=_decision(account, entry, number))
-        for number, entry in enumerate(found)
-    ]
-    lost = answered.difference(journal_name(entry.label_set) for entry in entries)
-    if lost:
-        raise StorageError(
-            f"{folder.uri} has no entry of {sorted(lost)}, whose answers lie in {ANSWERS}/ beside it."
-            " Restore it from a copy: without an entry its privacy would be spent again."
-        )
-    return entries
 
 
 def claim_votes(
@@ -208,7 +95,7 @@ def claim_votes(
             counted=tuple(each.mark for each in elsewhere),
             tries=None if others is None else _tries(written, claim),
         )
-        won = folder.put_if_absent(_key(len(written)), entry.to_bytes())
+        won = folder.put_if_absent(entry_key(len(written)), entry.to_bytes())
         reach("pate.after_claim")
         # if won, the next look finds it, and who has claimed elsewhere meanwhile
         if won and others is None:
@@ -275,39 +162,22 @@ def _stands(
     before = [*counted, *(each for each in own if each.number < entry.number)]
     needs_decision = entry.tries is not None
     if _is_too_much(claim, [*before, *at_once, entry]):
-        weaker = [each for each in at_once if not needs_decision or each.mark > entry.mark]
-        gone = {each.mark for each in weaker if not _decide(each, stands=False)}
+        weaker = [
+            each
+            for each in at_once
+            if not each.stands and (not needs_decision or each.mark > entry.mark)
+        ]
+        gone = {each.mark for each in weaker if not decide(each, stands=False)}
         at_once = [each for each in at_once if each.mark not in gone]
         if _is_too_much(claim, [*before, *at_once, entry]):
             if not needs_decision:
                 raise _too_little(claim, [*before, *at_once])
-            return _decide(entry, stands=False)
-    return not needs_decision or _decide(entry, stands=True)
+            return decide(entry, stands=False)
+    return not needs_decision or decide(entry, stands=True)
 
 
 def _is_too_much(claim: VoteClaim, entries: Sequence[LedgerEntry]) -> bool:
     return spent_epsilon([each.allowance for each in entries], claim.delta) > claim.epsilon
-
-
-def _decide(entry: LedgerEntry, *, stands: bool) -> bool:
-    """Decide whether an entry stands, unless that was decided before; return what was."""
-    if entry.tries is None:
-        return True
-    account = open_storage(entry.folder)
-    body = seal({"stands": stands})
-    account.folder(_DECIDED).put_if_absent(_key(entry.number), body)
-    decided = _decision(account, entry, entry.number)
-    assert decided is not None
-    return decided
-
-
-def _decision(account: Storage, entry: LedgerEntry, number: int) -> bool | None:
-    if entry.tries is None:  # nobody could withdraw it
-        return None
-    folder = account.folder(_DECIDED)
-    key = _key(number)
-    content = folder.read_or_none(key)
-    return None if content is None else bool(unseal(content, folder.url(key))["stands"])
 
 
 def _require_accounted(
@@ -321,7 +191,3 @@ def _require_accounted(
             " have answered. Restore it from a copy: without an entry its privacy would be spent"
             " again."
         )
-
-
-def _key(number: int) -> str:
-    return f"{number:06d}.json"

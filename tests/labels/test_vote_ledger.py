@@ -12,13 +12,8 @@ from distill.core.dp.noisy_votes import NoisyVote
 from distill.core.errors import LimitError, StorageError
 from distill.labels import vote_ledger
 from distill.labels.vote_answers import AnswerJournal, VoteAnswers
-from distill.labels.vote_ledger import (
-    LedgerEntry,
-    OtherAccounts,
-    VoteClaim,
-    claim_votes,
-    read_ledger,
-)
+from distill.labels.vote_entries import LedgerEntry, OtherAccounts, read_ledger
+from distill.labels.vote_ledger import VoteClaim, claim_votes
 from distill.storage.open import open_storage
 
 CLAIM = VoteClaim("votes", "a" * 64, NoisyVote("gnmax", 20.0), 5.0, 1e-5, 10**6, limited=False)
@@ -256,3 +251,19 @@ def test_an_entry_from_before_decisions_is_withdrawn(account):
     assert read_ledger(one) == []
     again = claim_votes(two, replace(claim, label_set="z" * 64), others=others_of(account, two))
     assert again.name == "old"
+
+
+def test_a_lost_decision_lets_what_was_answered_be_withdrawn(account):
+    one, two = account.folder("votes", "one", "a"), account.folder("votes", "two", "b")
+    claim = replace(CLAIM, label_set="b" * 64, over="private")
+    asked = claim_votes(one, claim, others=others_of(account, one))
+    AnswerJournal(one, claim.label_set).keep(
+        "0-0", VoteAnswers(np.zeros(1, np.int32), asked.allowance.curve)
+    )
+    one.folder("decided").delete("000000.json")
+    smaller = replace(claim, label_set="a" * 64)
+    at_once = LedgerEntry("late", smaller.label_set, asked.allowance, "private", (), tries=0)
+    two.folder("spent").put_if_absent("000000.json", at_once.to_bytes())
+    with pytest.raises(LimitError, match="labels votes"):
+        claim_votes(two, smaller, others=others_of(account, two))
+    assert read_ledger(one) == [asked]
