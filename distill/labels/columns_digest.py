@@ -18,8 +18,10 @@ import secrets
 
 import pyarrow as pa
 
+from distill.core.errors import StorageError
 from distill.core.schema import columns_sha256
-from distill.labels.contract import Contract
+from distill.labels.contract import CONTRACT, Contract
+from distill.labels.encryption import is_encrypted
 from distill.labels.files import hidden_bytes, shown_bytes
 
 _KEY_BYTES = 32
@@ -45,4 +47,9 @@ def columns_digest(labels: pa.Table, contract: Contract) -> str:
 # for each fragment of a few label sets, and a key service may be asked over a network
 @functools.lru_cache(maxsize=64)
 def _shown_key(hidden: str) -> bytes:
-    return shown_bytes(base64.b64decode(hidden), "the key of digests in contract.json")
+    content = base64.b64decode(hidden)
+    where = f"the key of digests in {CONTRACT}"
+    # anybody who can write there may have put one that he knows
+    if not is_encrypted(content):
+        raise StorageError(f"{where} is not encrypted. Restore {CONTRACT} from a copy.")
+    return shown_bytes(content, where)

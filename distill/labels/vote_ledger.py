@@ -13,26 +13,37 @@ was claimed and not asked is spent.
 
 Teachers of other settings, of rows that changed, or of another fit have accounts of their own. Where
 their rows are the same people's, all accounts spend one budget: a claim is given what theirs leave.
-Two claims in two accounts have no order. So an entry says which ones it has counted; a driver that
-has written one looks again, and two that did not see each other are refused where both together are
-too much.
+Two claims in two accounts have no order. So an entry says which ones it has counted, and nobody asks
+by it before it is decided, once and for all, by conditional put:
+
+    votes/<fit>/<digest>/decided/<n>.json       {"stands": true}, or false of one that is withdrawn
+
+A driver that has written an entry looks again. Where others that it has not counted, and that have
+not counted it, are too much together, it withdraws those of a greater digest that are undecided, and
+its own where that is not enough; then its own stands. Of all that stand, the one that was written
+last has seen all others before it stood: their sum is never above its budget. Who was withdrawn
+claims anew what is left. Entries from before there were decisions stand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 
 from distill.core.dp.allowance import Allowance, largest_allowance, spent_epsilon
 from distill.core.dp.noisy_votes import NoisyVote
 from distill.core.errors import LimitError, StorageError
 from distill.core.failpoints import reach
-from distill.core.schema import seal, unseal
-from distill.labels.vote_answers import ANSWERS, journal_name
+from distill.labels.vote_entries import (
+    SPENT,
+    LedgerEntry,
+    OtherAccounts,
+    decide,
+    entry_key,
+    read_written,
+)
 from distill.storage.base import Storage
-from distill.storage.open import open_storage
 
-SPENT = "spent"
 _NONE: Mapping[str, str] = {}
 
 
@@ -54,96 +65,6 @@ class VoteClaim:
     """Pool of the private rows."""
 
 
-@dataclass(frozen=True)
-class LedgerEntry:
-    """What one label set was given."""
-
-    name: str
-    label_set: str
-    allowance: Allowance
-    over: str = ""
-    """Pool of the private rows; "" of entries from before it was written down."""
-    counted: tuple[str, ...] | None = None
-    """Label sets of other accounts that its allowance leaves room for; None of entries from before
-    they were counted."""
-    account: str = ""
-    """Fit and digest of its teachers, where it was read among those of several. Not stored."""
-
-    def to_bytes(self) -> bytes:
-        """Seal it into one object."""
-        body = asdict(self)
-        del body["account"]
-        return seal(body)
-
-    @classmethod
-    def from_bytes(cls, content: bytes, where: str) -> LedgerEntry:
-        """Read a sealed entry. Raises StorageError where it is damaged."""
-        body = unseal(content, where)
-        plain = body["allowance"]
-        vote = NoisyVote(**plain["vote"])
-        allowance = Allowance(vote, plain["asked"], plain["answered"])
-        listed = body.get("counted")
-        counted = None if listed is None else tuple(listed)
-        return cls(body["name"], body["label_set"], allowance, body.get("over", ""), counted)
-
-
-@dataclass(frozen=True)
-class OtherAccounts:
-    """All accounts under a root but one, as far as they are about the same people."""
-
-    root: str
-    account: str
-    """URI of the one that is left out."""
-    pools: frozenset[str]
-    """Names of the pool of the private rows."""
-    fits: frozenset[str]
-    """Fits of that pool: theirs are entries that do not say of which one they are."""
-
-    def read(self) -> list[LedgerEntry]:
-        """Read what others were given. Raises StorageError where an entry is lost."""
-        found = []
-        # the second is where accounts lay before
-        for place in ("votes", "fits"):
-            folder = open_storage(self.root).folder(place)
-            paths = [entry.key.split("/") for entry in folder.walk()]
-            accounts = {(path[0], path[1]) for path in paths if path[2:3] == [SPENT]}
-            for fit, teachers in sorted(accounts):
-                other = folder.folder(fit, teachers)
-                if other.uri == self.account:
-                    continue
-                entries = [
-                    replace(each, account=f"{fit}/{teachers}") for each in read_ledger(other)
-                ]
-                found += [each for each in entries if self._is_of(each, fit)]
-        return found
-
-    def _is_of(self, entry: LedgerEntry, fit: str) -> bool:
-        return entry.over in self.pools if entry.over else fit in self.fits
-
-
-def read_ledger(account: Storage) -> list[LedgerEntry]:
-    """Read all entries of a fit's teachers, in order. Raises StorageError where one is lost or
-    damaged: what it spent would be spent again."""
-    # before the entries, which are older than any answer
-    answered = {entry.key.partition("/")[0] for entry in account.folder(ANSWERS).walk()}
-    folder = account.folder(SPENT)
-    listed = sorted(entry.key for entry in folder.list_objects())
-    due = [_key(number) for number in range(len(listed))]
-    if listed != due:
-        raise StorageError(
-            f"{folder.uri} has {listed}, and not every entry from {_key(0)} on. Restore it from a"
-            " copy: without an entry its privacy would be spent again."
-        )
-    entries = [LedgerEntry.from_bytes(folder.read(key), folder.url(key)) for key in listed]
-    lost = answered.difference(journal_name(entry.label_set) for entry in entries)
-    if lost:
-        raise StorageError(
-            f"{folder.uri} has no entry of {sorted(lost)}, whose answers lie in {ANSWERS}/ beside it."
-            " Restore it from a copy: without an entry its privacy would be spent again."
-        )
-    return entries
-
-
 def claim_votes(
     account: Storage,
     claim: VoteClaim,
@@ -156,17 +77,25 @@ def claim_votes(
     account lacks what was answered."""
     folder = account.folder(SPENT)
     while True:
-        entries = read_ledger(account)
+        written = read_written(account)
+        entries = [each for each in written if each.stands is not False]
         _require_accounted(folder, entries, answered)
         elsewhere = others.read() if others else []
-        for number, entry in enumerate(entries):
-            if entry.label_set == claim.label_set:
-                _require_counted(claim, entries[: number + 1], elsewhere)
-                return entry
+        mine = [each for each in entries if each.label_set == claim.label_set]
+        if mine:
+            if _stands(claim, mine[-1], entries, elsewhere):
+                return mine[-1]
+            continue
         allowance = allowance_of(claim, [*elsewhere, *entries])
-        counted = tuple(each.label_set for each in elsewhere)
-        entry = LedgerEntry(claim.name, claim.label_set, allowance, claim.over, counted)
-        won = folder.put_if_absent(_key(len(entries)), entry.to_bytes())
+        entry = LedgerEntry(
+            claim.name,
+            claim.label_set,
+            allowance,
+            claim.over,
+            counted=tuple(each.mark for each in elsewhere),
+            tries=None if others is None else _tries(written, claim),
+        )
+        won = folder.put_if_absent(entry_key(len(written)), entry.to_bytes())
         reach("pate.after_claim")
         # if won, the next look finds it, and who has claimed elsewhere meanwhile
         if won and others is None:
@@ -209,26 +138,46 @@ def _too_little(claim: VoteClaim, before: Sequence[LedgerEntry]) -> LimitError:
     )
 
 
-def _require_counted(
-    claim: VoteClaim, own: Sequence[LedgerEntry], elsewhere: Sequence[LedgerEntry]
-) -> None:
-    """Refuse an entry, the last of its account's `own`, where another one and it were written at
-    once, and are too much together. Raises LimitError."""
-    entry = own[-1]
-    if entry.counted is None:
-        return
+def _tries(written: Sequence[LedgerEntry], claim: VoteClaim) -> int:
+    return sum(each.label_set == claim.label_set for each in written)
+
+
+def _stands(
+    claim: VoteClaim,
+    entry: LedgerEntry,
+    own: Sequence[LedgerEntry],
+    elsewhere: Sequence[LedgerEntry],
+) -> bool:
+    """Decide on an entry of the account `own`, and on those of others that were written at once;
+    False where it is withdrawn. Raises LimitError of an entry from before there were decisions,
+    where it and another one are too much."""
+    if entry.stands or entry.counted is None:
+        return True
     at_once = [
         each
         for each in elsewhere
-        if each.label_set not in entry.counted and entry.label_set not in (each.counted or ())
+        if each.mark not in entry.counted and entry.mark not in (each.counted or ())
     ]
-    if not at_once:
-        return
-    counted = [each for each in elsewhere if each.label_set in entry.counted]
-    before = [*counted, *at_once, *own[:-1]]
-    spent = [each.allowance for each in [*before, entry]]
-    if spent_epsilon(spent, claim.delta) > claim.epsilon:
-        raise _too_little(claim, before)
+    counted = [each for each in elsewhere if each.mark in entry.counted]
+    before = [*counted, *(each for each in own if each.number < entry.number)]
+    needs_decision = entry.tries is not None
+    if _is_too_much(claim, [*before, *at_once, entry]):
+        weaker = [
+            each
+            for each in at_once
+            if not each.stands and (not needs_decision or each.mark > entry.mark)
+        ]
+        gone = {each.mark for each in weaker if not decide(each, stands=False)}
+        at_once = [each for each in at_once if each.mark not in gone]
+        if _is_too_much(claim, [*before, *at_once, entry]):
+            if not needs_decision:
+                raise _too_little(claim, [*before, *at_once])
+            return decide(entry, stands=False)
+    return not needs_decision or decide(entry, stands=True)
+
+
+def _is_too_much(claim: VoteClaim, entries: Sequence[LedgerEntry]) -> bool:
+    return spent_epsilon([each.allowance for each in entries], claim.delta) > claim.epsilon
 
 
 def _require_accounted(
@@ -242,7 +191,3 @@ def _require_accounted(
             " have answered. Restore it from a copy: without an entry its privacy would be spent"
             " again."
         )
-
-
-def _key(number: int) -> str:
-    return f"{number:06d}.json"

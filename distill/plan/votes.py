@@ -16,7 +16,8 @@ from distill.core.dp.allowance import Allowance, spent_epsilon
 from distill.core.dp.renyi import ORDERS, epsilon_of, no_cost
 from distill.core.privacy import PrivacyStatement
 from distill.labels.vote_answers import AnswerJournal
-from distill.labels.vote_ledger import SPENT, LedgerEntry, OtherAccounts, VoteClaim, read_ledger
+from distill.labels.vote_entries import SPENT, LedgerEntry, OtherAccounts, read_ledger
+from distill.labels.vote_ledger import VoteClaim
 from distill.plan.identity import fit_folder
 from distill.plan.workspace import Workspace
 from distill.spec.labels import Labels

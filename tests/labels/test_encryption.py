@@ -238,6 +238,14 @@ def test_a_lost_key_of_digests_takes_them_for_damage(tmp_path, monkeypatch):
         columns_digest(table, contract)
 
 
+def test_a_key_of_digests_that_somebody_put_in_plain_is_taken():
+    _, table = next(guesses())
+    known = base64.b64encode(b"k" * 32).decode()
+    contract = dataclasses.replace(encrypted(classes=("no", "yes")), digest_key=known)
+    with pytest.raises(StorageError, match=r"contract\.json is not encrypted"):
+        columns_digest(table, contract)
+
+
 def test_the_statistics_of_what_is_applied_are_plain():
     secret = 7_310_225_114_993_771
     table = pa.table({"x": [secret, secret + 2], "who": [CANARY, CANARY + "-2"]})

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from distill.core.dp.noisy_votes import NoisyVote
 from distill.core.errors import LimitError, StorageError
 from distill.labels import vote_ledger
 from distill.labels.vote_answers import AnswerJournal, VoteAnswers
-from distill.labels.vote_ledger import OtherAccounts, VoteClaim, claim_votes, read_ledger
+from distill.labels.vote_entries import LedgerEntry, OtherAccounts, read_ledger
+from distill.labels.vote_ledger import VoteClaim, claim_votes
 from distill.storage.open import open_storage
 
 CLAIM = VoteClaim("votes", "a" * 64, NoisyVote("gnmax", 20.0), 5.0, 1e-5, 10**6, limited=False)
@@ -40,18 +43,18 @@ def test_two_label_sets_of_the_same_teachers_have_a_budget_each(account):
 def test_a_claim_that_lost_its_number_takes_what_the_winner_was_given(account, monkeypatch):
     """Both read an empty ledger; the other's entry is there when this one's is put."""
     other = replace(CLAIM, label_set="b" * 64, epsilon=3.0)
-    read = vote_ledger.read_ledger
+    read = vote_ledger.read_written
     looks = []
 
     def read_then_lose(folder):
         entries = read(folder)
         looks.append(len(entries))
         if len(looks) == 1:
-            monkeypatch.setattr(vote_ledger, "read_ledger", read)
+            monkeypatch.setattr(vote_ledger, "read_written", read)
             claim_votes(account, other)
         return entries
 
-    monkeypatch.setattr(vote_ledger, "read_ledger", read_then_lose)
+    monkeypatch.setattr(vote_ledger, "read_written", read_then_lose)
     mine = claim_votes(account, CLAIM)
     entries = read(account)
     assert [entry.label_set[0] for entry in entries] == ["b", "a"]
@@ -140,3 +143,127 @@ def test_an_entry_of_before_says_of_which_people_it_is(account):
     assert accounts.read() == []
     (entry,) = replace(accounts, fits=frozenset({"one"})).read()
     assert (entry.account, entry.over) == ("one/a", "")
+
+
+class KilledError(Exception):
+    pass
+
+
+def put_and_die(claim, account, others, monkeypatch):
+    """A driver that has claimed, and neither looked again nor asked."""
+
+    def die(_):
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vote_ledger, "reach", die)
+        with pytest.raises(KilledError):
+            claim_votes(account, claim, others=others)
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [("a", "b"), ("b", "a")])
+def test_two_that_claim_at_once_are_both_refused_for_ever(account, monkeypatch, mine, theirs):
+    """Both entries are there before either driver looks again: the first digest goes on."""
+    one, two = account.folder("votes", "one", "a"), account.folder("votes", "two", "b")
+    other = replace(CLAIM, label_set=theirs * 64, name="other", over="private")
+    claim = replace(CLAIM, label_set=mine * 64, over="private")
+    read = OtherAccounts.read
+
+    def read_then_lose(accounts):
+        entries = read(accounts)
+        monkeypatch.setattr(OtherAccounts, "read", read)
+        put_and_die(other, two, others_of(account, two), monkeypatch)
+        return entries
+
+    monkeypatch.setattr(OtherAccounts, "read", read_then_lose)
+    claims = {mine: (claim, one), theirs: (other, two)}
+    for _ in range(2):
+        for name in (mine, theirs):
+            about, where = claims[name]
+            if name == "a":
+                claim_votes(where, about, others=others_of(account, where))
+            else:
+                with pytest.raises(LimitError, match="is not enough for one answer after"):
+                    claim_votes(where, about, others=others_of(account, where))
+    entries = [*read_ledger(one), *read_ledger(two)]
+    assert [entry.label_set[0] for entry in entries] == ["a"]
+    assert 4.9 < spent_epsilon([entry.allowance for entry in entries], 1e-5) <= 5
+    # who promises more gets what the other left, and finds it again
+    about, where = claims["b"]
+    for _ in range(2):
+        more = claim_votes(where, replace(about, epsilon=6.0), others=others_of(account, where))
+    entries = [*read_ledger(one), *read_ledger(two)]
+    assert more in entries
+    assert 5.9 < spent_epsilon([entry.allowance for entry in entries], 1e-5) <= 6
+
+
+def test_who_has_gone_on_is_stopped_by_who_comes_later(account, monkeypatch):
+    """The other has read before this one's entry was there, and puts its own after it was decided;
+    its digest is the smaller one."""
+    one, two = account.folder("votes", "one", "a"), account.folder("votes", "two", "b")
+    late = replace(CLAIM, label_set="a" * 64, name="late", over="private")
+    claim = replace(CLAIM, label_set="b" * 64, over="private")
+    read = OtherAccounts.read
+
+    def read_then_lose(accounts):
+        entries = read(accounts)
+        monkeypatch.setattr(OtherAccounts, "read", read)
+        claim_votes(one, claim, others=others_of(account, one))
+        return entries
+
+    monkeypatch.setattr(OtherAccounts, "read", read_then_lose)
+    with pytest.raises(LimitError, match="labels votes"):
+        claim_votes(two, late, others=others_of(account, two))
+    mine = claim_votes(one, claim, others=others_of(account, one))
+    assert [*read_ledger(one), *read_ledger(two)] == [mine]
+
+
+def test_many_claim_at_once_and_together_spend_more(account):
+    folders = [account.folder("votes", f"fit{number}", "t") for number in range(4)]
+    start = Barrier(4)
+
+    def claim(number):
+        folder = folders[number]
+        about = replace(CLAIM, label_set=f"{number:064d}", over="private")
+        start.wait()
+        try:
+            return claim_votes(folder, about, others=others_of(account, folder))
+        except LimitError:
+            return None
+
+    with ThreadPoolExecutor(4) as threads:
+        given = [entry for entry in threads.map(claim, range(4)) if entry is not None]
+    assert given
+    assert spent_epsilon([entry.allowance for entry in given], 1e-5) <= 5
+
+
+def test_an_entry_from_before_decisions_is_withdrawn(account):
+    """It may have been asked by."""
+    one, two = account.folder("votes", "one", "a"), account.folder("votes", "two", "b")
+    claim = replace(CLAIM, label_set="b" * 64, over="private")
+    allowance = vote_ledger.allowance_of(claim, [])
+    before = LedgerEntry("old", "z" * 64, allowance, "private", counted=())
+    fresh = LedgerEntry("votes", claim.label_set, allowance, "private", counted=(), tries=0)
+    two.folder("spent").put_if_absent("000000.json", before.to_bytes())
+    one.folder("spent").put_if_absent("000000.json", fresh.to_bytes())
+    with pytest.raises(LimitError, match="labels old"):
+        claim_votes(one, claim, others=others_of(account, one))
+    assert read_ledger(one) == []
+    again = claim_votes(two, replace(claim, label_set="z" * 64), others=others_of(account, two))
+    assert again.name == "old"
+
+
+def test_a_lost_decision_lets_what_was_answered_be_withdrawn(account):
+    one, two = account.folder("votes", "one", "a"), account.folder("votes", "two", "b")
+    claim = replace(CLAIM, label_set="b" * 64, over="private")
+    asked = claim_votes(one, claim, others=others_of(account, one))
+    AnswerJournal(one, claim.label_set).keep(
+        "0-0", VoteAnswers(np.zeros(1, np.int32), asked.allowance.curve)
+    )
+    one.folder("decided").delete("000000.json")
+    smaller = replace(claim, label_set="a" * 64)
+    at_once = LedgerEntry("late", smaller.label_set, asked.allowance, "private", (), tries=0)
+    two.folder("spent").put_if_absent("000000.json", at_once.to_bytes())
+    with pytest.raises(LimitError, match="labels votes"):
+        claim_votes(two, smaller, others=others_of(account, two))
+    assert read_ledger(one) == [asked]

@@ -8,7 +8,8 @@ from collections import defaultdict
 from distill.core.errors import JobError, LimitError
 from distill.labels.contract import read_contract
 from distill.labels.identity import label_set_folder
-from distill.labels.vote_ledger import LedgerEntry, allowance_of, read_ledger
+from distill.labels.vote_entries import LedgerEntry, read_ledger
+from distill.labels.vote_ledger import allowance_of
 from distill.plan.votes import budget_of
 from distill.plan.workspace import Workspace
 from distill.storage.open import open_storage

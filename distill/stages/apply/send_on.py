@@ -320,6 +320,8 @@ def _send_on(
     new = sent[~np.isin(sent + fragment.start, known)]
     added: tuple[Added, ...] = ()
     if len(new):
-        files = book.put(place.place, fragment, new, log_odds(logits[new]))
+        # addresses are plain, and how sure it is says what encrypted labels say
+        sureness = np.zeros(len(new)) if labels.contract.encrypted else log_odds(logits[new])
+        files = book.put(place.place, fragment, new, sureness)
         added = (Added(files, len(new)),)
     return Sent(added, len(sent), unreadable)

@@ -16,8 +16,10 @@ from distill.core.errors import ContractError, JobError, LimitError, StorageErro
 from distill.labelers.network import NetworkLabeler
 from distill.labels.encryption import read_encrypted
 from distill.plan.load import load_job
+from distill.pools.chosen import chosen_addresses, read_rounds
 from distill.run import apply_student, export_students, label_pool, plan_cascades, train_students
 from distill.stages.apply import send_on
+from distill.storage.open import open_storage
 from tests.resolved import find_student
 from tests.stages.apply.conftest import CASCADE, TABLES, write_rows_of
 from tests.tiny import pixels, write_job
@@ -441,6 +443,18 @@ def test_an_answer_lies_in_plain_text_where_a_key_is_given(applying, monkeypatch
     monkeypatch.setenv("APPLY_KEY", "r" * 43 + "=")
     with pytest.raises(StorageError, match="is not the one that this was encrypted with"):
         read_encrypted(content, first.file)
+
+
+def test_addresses_say_how_sure_a_student_is_whose_answers_are_encrypted(applying, monkeypatch):
+    monkeypatch.setenv("APPLY_KEY", "q" * 43 + "=")
+    more = '[apply.small]\nencryption = { key = "env:APPLY_KEY" }\n'
+    job = applying(more + cascade(to="labels.teacher"))
+    applied(job, "sure")
+    (rows,) = (job.folder / "runs/selections").glob("cascade-*/v1")
+    folder = open_storage(str(rows))
+    addresses = chosen_addresses(folder, read_rounds(folder))
+    assert len(addresses)
+    assert set(addresses["score"].to_pylist()) == {0.0}
 
 
 @pytest.mark.parametrize(

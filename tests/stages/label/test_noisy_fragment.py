@@ -16,7 +16,7 @@ from distill.job.job import Job
 from distill.labels.encoding import best_class
 from distill.labels.files import read_data
 from distill.labels.vote_answers import AnswerJournal, VoteAnswers
-from distill.labels.vote_ledger import read_ledger
+from distill.labels.vote_entries import read_ledger
 from distill.plan.load import load_job
 from distill.plan.plan import Plan
 from distill.plan.votes import other_accounts, votes_account, votes_statement
