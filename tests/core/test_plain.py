@@ -33,10 +33,15 @@ class Tree(Plain):
     branches: tuple[Branch, ...]
     named: Mapping[str, Branch] = field(default_factory=dict)
     curve: Sequence[Sequence[float]] = ()
-    fruits: None | Sequence[Fruit] = None
+    fruits: Sequence[Fruit] | None = None
 
 
-TREE = Tree((Branch("a", (Leaf(1.5),)), Branch("b", (), Leaf(2.0))), {"a": Branch("a", ())}, (), (Fruit(Leaf(3.0)),))
+TREE = Tree(
+    (Branch("a", (Leaf(1.5),)), Branch("b", (), Leaf(2.0))),
+    {"a": Branch("a", ())},
+    (),
+    (Fruit(Leaf(3.0)),),
+)
 
 
 def test_what_is_nested_is_read_as_dictionaries():
