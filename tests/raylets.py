@@ -30,7 +30,9 @@ START_SECONDS = LIMIT_SECONDS
 def starting_alone() -> Iterator[None]:
     """Start a Ray while no other process of the tests starts one. A raylet waits 15 s for its agent,
     which takes 3 CPU-seconds to begin, and then dies; nobody can change that."""
-    with open(Path(tempfile.gettempdir(), "distill-ray-start.lock"), "w") as lock:
+    # a user's own, for nobody may open another's file in /tmp for writing
+    name = f"distill-ray-start-{os.getuid()}.lock"
+    with open(Path(tempfile.gettempdir(), name), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

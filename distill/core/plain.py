@@ -23,8 +23,7 @@ class Plain:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """Return the value of which `to_plain` made `plain`; a key that it lacks has its default."""
-        hints = _hints(cast("Any", cls))
-        return cls(**{name: _read(hints.get(name), each) for name, each in plain.items()})
+        return cls(**_fields(cls, plain))
 
 
 @cache
@@ -32,20 +31,27 @@ def _hints(kind: Any) -> Mapping[str, Any]:
     return get_type_hints(kind)
 
 
+def _fields(kind: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
+    hints = _hints(kind)
+    return {name: _read(hints.get(name), each) for name, each in plain.items()}
+
+
 def _read(hint: Any, plain: Any) -> Any:
     """Return what a field of this type holds, of its plain value."""
     if plain is None or not _holds(hint):
         return plain
     if isinstance(hint, type) and is_dataclass(hint):
-        return hint.from_plain(plain) if issubclass(hint, Plain) else hint(**plain)
+        # not each that is only held by others is a Plain
+        return hint.from_plain(plain) if issubclass(hint, Plain) else hint(**_fields(hint, plain))
     origin = get_origin(hint)
-    first, *others = get_args(hint)
-    if origin in (Union, types.UnionType):  # with None
-        return _read(first, plain)
+    # of `X | None`, `tuple[X, ...]`, `Sequence[X]` and `Mapping[str, X]`, in any order
+    (held,) = filter(_holds, get_args(hint))
+    if origin in (Union, types.UnionType):
+        return _read(held, plain)
     if issubclass(origin, Mapping):
-        return {name: _read(others[0], each) for name, each in plain.items()}
+        return {name: _read(held, each) for name, each in plain.items()}
     assert issubclass(origin, Sequence)
-    return tuple(_read(first, each) for each in plain)
+    return tuple(_read(held, each) for each in plain)
 
 
 @cache

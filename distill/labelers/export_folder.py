@@ -3,7 +3,6 @@ libraries load, whose `model.json` says what distill calls each tensor."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from distill.core.schema import digest, unseal
 from distill.models.encoder_module import FILES, as_bytes
 from distill.models.record import ModelRecord, record_from_plain
 from distill.models.text_files import TextFiles
-from distill.storage.base import Storage
+from distill.storage.base import Storage, has_sha256
 
 MODEL = "model.json"
 WEIGHTS = "weights.safetensors"
@@ -65,8 +64,9 @@ class ExportFolder:
         return TextFiles(tokenizer, form["config"], form["tokenizer_config"])
 
     def _read(self, key: str, sha256: str) -> bytes:
-        content = self.folder.read(key)
-        if hashlib.sha256(content).hexdigest() != sha256:
+        is_pinned = has_sha256(sha256)
+        content = self.folder.read(key, is_pinned)
+        if not is_pinned(content):
             message = f"{self.folder.url(key)} is damaged: not what {MODEL} pins. Export it again."
             raise PoolError(message)
         return content

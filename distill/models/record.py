@@ -33,7 +33,7 @@ from distill.models.custom_source import (
 from distill.models.networks.custom import CustomModel
 from distill.spec.networks import Network, NetworkInput, NetworkSize
 from distill.spec.outputs import Outputs
-from distill.storage.base import Storage
+from distill.storage.base import Storage, has_sha256
 
 DONE = "done.json"
 WEIGHTS = "weights.safetensors"
@@ -210,14 +210,15 @@ def read_weights(folder: Storage, record: ModelRecord) -> bytes:
     """Read the weights that the record pins. Raises StorageError where they are not those, JobError
     where they are encrypted and their key is missing."""
     key = _weights_key(record)
-    content = folder.read_or_none(key)
+    is_pinned = has_sha256(record.sha256)
+    content = folder.read_or_none(key, is_pinned)
     if content is None:
         raise StorageError(
             f"{folder.url(key)} is gone, but done.json pins it. Delete the folder and run again."
         )
-    sha256 = hashlib.sha256(content).hexdigest()
+    is_stored_so = is_pinned(content)
     content = shown_bytes(content, folder.url(key))
-    if record.sha256 not in (sha256, hashlib.sha256(content).hexdigest()):
+    if not is_stored_so and not is_pinned(content):
         raise StorageError(
             f"{folder.url(key)} is damaged: its sha256 is not the one that done.json pins. Delete"
             " the folder and run again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ conditionally."""
 
 
 IsRight = Callable[[bytes], bool]
+
+
+def has_sha256(digest: str) -> IsRight:
+    """Return what says whether bytes are those of a digest, in hex; for `Storage.read`."""
+    return lambda content: hashlib.sha256(content).hexdigest() == digest
 
 
 class ObjectMissingError(StorageError):

@@ -127,7 +127,8 @@ class DirectGets:
             self._from[bucket] = math.inf
             return None
         while len(self._signed) >= _MOST_KEPT:
-            self._signed.pop(next(iter(self._signed)))
+            # a thread that was refused may have dropped it
+            self._signed.pop(next(iter(self._signed)), None)
         self._signed[path] = (time.monotonic(), url)
         return url
 

@@ -14,8 +14,8 @@ repetitions are off: they would make the winner of a commit a loser and multiply
 before the line broke, so the object is read and compared.
 
 **A body is whole or an error.** It has the length that was asked for or announced. A whole object
-is held against the digest that its reader has of it (`read(key, is_right)`, as of label data, whose
-xxh3 a commit names: 0.03 ms a MB), and where the reader has none against the MD5 that the store
+is held against the digest that its reader has of it (`read(key, is_right)`, as of weights, or of
+label data, whose xxh3 a commit names: 0.03 ms a MB), and where the reader has none against the MD5 that the store
 says of it, up to 1 MiB (every control object; 1.3 ms a MB). Bytes that differ are read again, and
 believed when they come the same twice: what a few stores say is no MD5, and what is damaged in the
 store itself the reader names. Ranges of a pool's files are held against their length and version

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -72,7 +73,10 @@ class Threads:
         for future in futures:
             self._in_work.add(future)
             future.add_done_callback(self._in_work.discard)
-        wait(futures)
+        # `wait` would wait for ever for one that `close` cancelled before it began
+        for future in futures:
+            with suppress(Exception):
+                future.result()
         for future in futures:
             future.result()
 

@@ -24,13 +24,24 @@ class Branch(Plain):
 
 
 @dataclass(frozen=True)
+class Fruit:
+    leaf: Leaf
+
+
+@dataclass(frozen=True)
 class Tree(Plain):
     branches: tuple[Branch, ...]
     named: Mapping[str, Branch] = field(default_factory=dict)
     curve: Sequence[Sequence[float]] = ()
+    fruits: Sequence[Fruit] | None = None
 
 
-TREE = Tree((Branch("a", (Leaf(1.5),)), Branch("b", (), Leaf(2.0))), {"a": Branch("a", ())})
+TREE = Tree(
+    (Branch("a", (Leaf(1.5),)), Branch("b", (), Leaf(2.0))),
+    {"a": Branch("a", ())},
+    (),
+    (Fruit(Leaf(3.0)),),
+)
 
 
 def test_what_is_nested_is_read_as_dictionaries():

@@ -23,8 +23,10 @@ from distill.models.record import (
     write_record,
 )
 from distill.spec.outputs import Outputs
+from distill.storage.local import LocalStorage
 from distill.storage.open import open_storage
 from tests.making import keep_network
+from tests.noisy_line import read_through_noise
 
 HEADS = {
     "main": Outputs("logits", ("a", "b", "ä"), True),
@@ -79,6 +81,14 @@ def test_weights_are_loaded_that_the_record_does_not_pin(tmp_path):
     weights.unlink()
     with pytest.raises(StorageError, match="is gone"):
         read_weights(folder, record)
+
+
+def test_weights_that_a_line_damaged_are_called_damaged_where_they_lie(tmp_path, monkeypatch):
+    record, _ = keep_network(tmp_path / "model", HEADS, 4)
+    folder = open_storage(str(tmp_path / "model"))
+    right = read_weights(folder, record)
+    monkeypatch.setattr(LocalStorage, "read", read_through_noise(LocalStorage.read))
+    assert read_weights(folder, record) == right
 
 
 def test_a_damaged_record_is_believed(tmp_path):

@@ -301,3 +301,29 @@ def test_a_line_that_a_firewall_forgot_is_taken_again(odd, folder):
         seconds = line.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
         assert seconds == direct._PROBES["TCP_KEEPIDLE"]
     pool._put_conn(line)
+
+
+def test_who_waits_for_what_never_began_waits_for_ever(odd, folder, monkeypatch):
+    monkeypatch.setattr(transfers, "_ENDING_SECONDS", 0.2)
+    monkeypatch.setattr(transfers, "CONNECTIONS", 2)
+    close_stores()
+    folder.read("a")
+    file = folder.open("a")
+    odd.asked.clear()
+    odd.answers += ["silence"] * 2
+    ranges = [(start, start + 100) for start in range(0, 10_000, 2_000)]
+    errors = []
+    reading = threading.Thread(target=_read_closed, args=(file, ranges, errors), daemon=True)
+    reading.start()
+    wait_until(lambda: len(odd.asked) == 2)
+    close_stores()
+    odd.close()
+    wait_until(lambda: not reading.is_alive())
+    assert len(errors) == 1
+
+
+def _read_closed(file, ranges, errors):
+    try:
+        file._fetch(ranges)
+    except StorageError as error:
+        errors.append(error)

@@ -4,7 +4,6 @@ them. Which rows lie in each is `write_rows`' affair.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from distill.core.cascades import CascadeResult
 from distill.core.schema import unseal
 from distill.labels.encryption import encryption_of
 from distill.plan.apply_steps import WriteStep
+from distill.storage.base import has_sha256
 from distill.storage.open import open_storage
 
 MANIFEST = "_manifest.json"
@@ -71,10 +71,11 @@ def verify_applied(uri: str, rows: int) -> list[str]:
         return [f"{folder.url(MANIFEST)} is not there: it is not done"]
     problems = []
     for record in applied.files:
-        content = folder.read_or_none(record.file)
+        is_pinned = has_sha256(record.sha256)
+        content = folder.read_or_none(record.file, is_pinned)
         if content is None:
             problems.append(f"{folder.url(record.file)} is gone")
-        elif hashlib.sha256(content).hexdigest() != record.sha256:
+        elif not is_pinned(content):
             problems.append(f"{folder.url(record.file)} is not what the manifest pins")
     if applied.rows != rows:
         problems.append(f"{uri}: {applied.rows:,} rows are written, where {rows:,} are due")

@@ -19,7 +19,7 @@ from distill.core.errors import ContractError, StorageError
 from distill.core.schema import seal, unseal
 from distill.models.network import apart
 from distill.stages.train.table_rows import find_tables
-from distill.storage.base import Storage
+from distill.storage.base import Storage, has_sha256
 
 # checkpoints of one training: the newest, and one more in case it is torn
 KEPT = 2
@@ -187,8 +187,9 @@ def _read_body(folder: Storage, key: str) -> dict[str, Any]:
 
 def _read_tensors(folder: Storage, key: str, digest: str) -> dict[str, Tensor]:
     name = f"{key.removesuffix('.json')}.{digest[:8]}.safetensors"
-    content = folder.read_or_none(name)
-    if content is None or hashlib.sha256(content).hexdigest() != digest:
+    is_pinned = has_sha256(digest)
+    content = folder.read_or_none(name, is_pinned)
+    if content is None or not is_pinned(content):
         raise _TornError(f"{folder.url(name)} is missing or damaged")
     return safetensors.torch.load(content)
 
