@@ -6,8 +6,9 @@ recipes that student_study sets beside students.
     SetFit                the encoder tuned first on pairs of labelled texts, of one class or of two, by
                           the square of (their cosine - 1 or 0) (Tunstall et al. 2022), then that head.
                           Its own numbers: AdamW at 2e-5, a tenth of the steps to warm up, 16 pairs a
-                          step, and 2,240 pairs in all, as it makes of 56 texts by default (20 a text
-                          of each kind): with 560 texts 2 a text of each kind
+                          step, and 2 a text of each kind, 2,076 pairs of 519 texts: of 52 texts it
+                          makes as many by default (20 a text of each kind). In bfloat16 and of 32
+                          tokens, as the students
     static + logistic     a table of token vectors, their mean, under the same head: model2vec's quick way
     model2vec             `StaticModelForClassification` with its defaults, which tunes the table under a
                           head: model2vec's own training. None where its `datasets` is not installed
