@@ -160,7 +160,12 @@ def _choice(
     if alone.found is not None and accounts.is_first:
         former = f"cascade-{slug(name)}-{plain[:12]}"
         # of a release that chose a selection for each threshold: what is done stays done
-        return replace(alone, selection=former) if workspace.rounds(former) else alone
+        if workspace.rounds(former):
+            return replace(alone, selection=former)
+        # a pool that is again as it was before files came and went: what was sent on then stands
+        # in an account of before
+        if whole or workspace.rounds(accounts.own):
+            return alone
     if not accounts.others:
         return alone
     labelled = [

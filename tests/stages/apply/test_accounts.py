@@ -164,6 +164,17 @@ def test_rows_are_asked_about_again_where_other_files_came_changed_or_went(story
     assert story.asked() - asked == Counter(due)
 
 
+def test_a_file_came_and_went_and_what_was_sent_on_before_is_lost(story):
+    """The pool is again the one that a choice was made on, whose account is another one."""
+    before = story.apply()
+    story.add("part-00009.parquet", 70, seed=9)
+    story.apply()
+    (story.folder / "rows/part-00009.parquet").unlink()
+    assert story.apply() == before
+    assert story.apply() == before
+    assert max(story.asked().values()) == 1
+
+
 def test_another_student_sends_on_rows_that_were_answered_before(story):
     story.apply()
     story.tables = CHANGING.replace("epochs = 20", "epochs = 12")
