@@ -16,7 +16,7 @@ from distill.core.schema import digest, unseal
 from distill.models.encoder_module import FILES, as_bytes
 from distill.models.record import ModelRecord, record_from_plain
 from distill.models.text_files import TextFiles
-from distill.storage.base import Storage, has_sha256
+from distill.storage.base import HasSha256, Storage
 
 MODEL = "model.json"
 WEIGHTS = "weights.safetensors"
@@ -64,7 +64,7 @@ class ExportFolder:
         return TextFiles(tokenizer, form["config"], form["tokenizer_config"])
 
     def _read(self, key: str, sha256: str) -> bytes:
-        is_pinned = has_sha256(sha256)
+        is_pinned = HasSha256(sha256)
         content = self.folder.read(key, is_pinned)
         if not is_pinned(content):
             message = f"{self.folder.url(key)} is damaged: not what {MODEL} pins. Export it again."

@@ -13,7 +13,7 @@ from distill.labels.commit import Commit, read_rejects
 from distill.labels.contract import Contract
 from distill.labels.files import read_data
 from distill.labels.manifest import ManifestEntry, commit_key
-from distill.storage.base import ObjectMissingError, Storage, has_sha256
+from distill.storage.base import HasSha256, ObjectMissingError, Storage
 
 
 def integrity_problem(folder: Storage, contract: Contract, entry: ManifestEntry) -> str | None:
@@ -32,7 +32,7 @@ def _problem(folder: Storage, contract: Contract, entry: ManifestEntry) -> str |
     where = folder.url(data)
     commit_url = folder.url(key)
     commit = Commit.from_bytes(folder.read(key), commit_url)
-    is_committed = has_sha256(entry.sha256)
+    is_committed = HasSha256(entry.sha256)
     content = folder.read(data, is_committed)
     rejects = 0
     if entry.rejects:

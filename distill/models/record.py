@@ -33,7 +33,7 @@ from distill.models.custom_source import (
 from distill.models.networks.custom import CustomModel
 from distill.spec.networks import Network, NetworkInput, NetworkSize
 from distill.spec.outputs import Outputs
-from distill.storage.base import Storage, has_sha256
+from distill.storage.base import HasSha256, Storage
 
 DONE = "done.json"
 WEIGHTS = "weights.safetensors"
@@ -210,7 +210,7 @@ def read_weights(folder: Storage, record: ModelRecord) -> bytes:
     """Read the weights that the record pins. Raises StorageError where they are not those, JobError
     where they are encrypted and their key is missing."""
     key = _weights_key(record)
-    is_pinned = has_sha256(record.sha256)
+    is_pinned = HasSha256(record.sha256)
     content = folder.read_or_none(key, is_pinned)
     if content is None:
         raise StorageError(

@@ -212,9 +212,10 @@ class _Names:
     def there(self, state: Inventory) -> list[_Account]:
         """Return the accounts of one state that have rows, generation by generation."""
         found: list[_Account] = []
-        while self.workspace.rounds(self.of(state, len(found))):
-            name = self.of(state, len(found))
+        name = self.of(state, 0)
+        while self.workspace.rounds(name):
             found.append(_Account(name, state))
+            name = self.of(state, len(found))
         return found
 
 

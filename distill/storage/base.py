@@ -18,9 +18,22 @@ conditionally."""
 IsRight = Callable[[bytes], bool]
 
 
-def has_sha256(digest: str) -> IsRight:
-    """Return what says whether bytes are those of a digest, in hex; for `Storage.read`."""
-    return lambda content: hashlib.sha256(content).hexdigest() == digest
+class HasSha256:
+    """Says whether bytes have a sha256, for `Storage.read` and for its caller, who names what is
+    wrong; what was right is not hashed a second time."""
+
+    def __init__(self, sha256: str) -> None:
+        """Take it in hex."""
+        self._sha256 = sha256
+        self._right: bytes | None = None
+
+    def __call__(self, content: bytes) -> bool:
+        if content is self._right:
+            return True
+        is_right = hashlib.sha256(content).hexdigest() == self._sha256
+        if is_right:
+            self._right = content
+        return is_right
 
 
 class ObjectMissingError(StorageError):

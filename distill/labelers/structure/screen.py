@@ -46,6 +46,7 @@ import numpy.typing as npt
 
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import Array, Int64
+from distill.labelers.structure.rows import squared_lengths
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -232,7 +233,7 @@ def _products(one: Array, other: Array) -> Array:
 def _lengths(values: Matrix) -> Double:
     """Return lengths of rows (b, d) that are not less than their own, (b,)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = _products(values, values).astype(np.float64)
+        squares = squared_lengths(values).astype(np.float64)
     rounding = 1 + values.shape[1] * _FLOAT32
     lengths: Double = np.sqrt(squares) * rounding + _NOTHING
     return lengths

@@ -15,7 +15,7 @@ from distill.core.cascades import CascadeResult
 from distill.core.schema import unseal
 from distill.labels.encryption import encryption_of
 from distill.plan.apply_steps import WriteStep
-from distill.storage.base import has_sha256
+from distill.storage.base import HasSha256
 from distill.storage.open import open_storage
 
 MANIFEST = "_manifest.json"
@@ -71,7 +71,7 @@ def verify_applied(uri: str, rows: int) -> list[str]:
         return [f"{folder.url(MANIFEST)} is not there: it is not done"]
     problems = []
     for record in applied.files:
-        is_pinned = has_sha256(record.sha256)
+        is_pinned = HasSha256(record.sha256)
         content = folder.read_or_none(record.file, is_pinned)
         if content is None:
             problems.append(f"{folder.url(record.file)} is gone")

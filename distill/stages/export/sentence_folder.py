@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from torch import nn
 
@@ -14,21 +13,13 @@ from distill.models.encoder_module import EncoderModule
 from distill.spec.outputs import Outputs
 from distill.stages.export.forms import Form, Refused, TextStudent, Weights
 from distill.stages.export.tokenizer_files import tokenizer_files
-from distill.stages.export.transformers_folder import named_outputs
+from distill.stages.export.transformers_folder import encoder_config, named_outputs
 
 LIBRARY = "sentence-transformers"
 _WEIGHTS = "model.safetensors"
 _MODULES = "sentence_transformers.models"
 _ACTIVATIONS = {True: "torch.nn.modules.activation.ReLU", False: "torch.nn.modules.linear.Identity"}
 _POOLINGS = {"mean": "pooling_mode_mean_tokens", "last": "pooling_mode_lasttoken"}
-_OF_A_FORMER_HEAD = (
-    "_name_or_path",
-    "id2label",
-    "label2id",
-    "num_labels",
-    "problem_type",
-    "torch_dtype",
-)
 _USE = """```python
 from sentence_transformers import SentenceTransformer
 
@@ -90,25 +81,19 @@ def _layers(student: TextStudent, head: str) -> Iterator[_Layer]:
 
 
 def _encoder_files(trunk: EncoderModule, outputs: Outputs) -> dict[str, bytes]:
-    config = _encoder_config(trunk, outputs)
     limits = {"max_seq_length": trunk.tokens.most, "do_lower_case": False}
     return {
-        "config.json": json.dumps(config, indent=2, ensure_ascii=False).encode(),
+        "config.json": _config(trunk, outputs),
         "sentence_bert_config.json": json.dumps(limits).encode(),
         "config_sentence_transformers.json": json.dumps({"similarity_fn_name": "cosine"}).encode(),
         **tokenizer_files(trunk.tokens),
     }
 
 
-def _encoder_config(trunk: EncoderModule, outputs: Outputs) -> dict[str, Any]:
-    config = {**trunk.text_files.config, "architectures": [type(trunk.body).__name__]}
-    # what the encoder was before it is a student says nothing of the student's outputs
-    for key in _OF_A_FORMER_HEAD:
-        config.pop(key, None)
-    if outputs.classes:
-        # the last module's outputs, which has no place for names; the encoder itself has none
-        config |= named_outputs(outputs.classes)
-    return config | {"pad_token_id": trunk.pad, "dtype": "float32"}
+def _config(trunk: EncoderModule, outputs: Outputs) -> bytes:
+    # of the last module, which has no place for names; the encoder itself has no outputs
+    own = named_outputs(outputs.classes) if outputs.classes else {}
+    return encoder_config(trunk, own)
 
 
 def _encoder_weights(trunk: EncoderModule) -> Weights:

@@ -4,7 +4,7 @@ already (`pooling = "cls"`), and a head is its last layer."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from distill.models.encoder_module import EncoderModule
 from distill.spec.outputs import Outputs
@@ -20,6 +20,9 @@ tokenizer = AutoTokenizer.from_pretrained("{folder}")
 model = AutoModelForSequenceClassification.from_pretrained("{folder}")
 logits = model(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits
 ```"""
+_OF_BEFORE = frozenset(
+    {"_name_or_path", "id2label", "label2id", "num_labels", "problem_type", "torch_dtype"}
+)
 
 
 def transformers_form(student: TextStudent, head: str, folder: str) -> Form | Refused:
@@ -65,20 +68,26 @@ def _config(student: TextStudent, trunk: EncoderModule, head: str) -> bytes:
     layer = student.linear(head)
     width = layer.out_features
     names = outputs.classes or tuple(f"value_{number}" for number in range(width))
+    own = named_outputs(names) | {"problem_type": _problem_type(outputs)}
+    return encoder_config(trunk, own)
+
+
+def encoder_config(trunk: EncoderModule, own: Mapping[str, object]) -> bytes:
+    """Return config.json of a student's encoder; `own` is what it says of the student's outputs."""
     config = {
         **trunk.text_files.config,
         "architectures": [type(trunk.body).__name__],
-        **named_outputs(names),
-        "problem_type": _problem_type(outputs),
+        **own,
         "pad_token_id": trunk.pad,
         "dtype": "float32",
     }
-    for key in ("num_labels", "torch_dtype", "_name_or_path"):
+    # what the encoder was before it is a student says nothing of the student's outputs
+    for key in _OF_BEFORE.difference(own):
         config.pop(key, None)
     return json.dumps(config, indent=2, ensure_ascii=False).encode()
 
 
-def named_outputs(names: Sequence[str]) -> dict[str, dict[str, str] | dict[str, int]]:
+def named_outputs(names: Sequence[str]) -> dict[str, object]:
     """Return the keys of a configuration that say what each output is called."""
     return {
         "id2label": {str(number): name for number, name in enumerate(names)},

@@ -22,7 +22,7 @@ from distill.core.schema import seal, unseal
 from distill.labelers.structure.base import State
 from distill.models.record import weights_bytes
 from distill.plan.structure_steps import PASSES
-from distill.storage.base import Storage, has_sha256
+from distill.storage.base import HasSha256, Storage
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def keep_pass(folder: Storage, done: Pass) -> Pass:
 def _read(passes: Storage, key: str) -> Pass:
     record = unseal(passes.read(key), passes.url(key))
     sha256 = record["arrays"]
-    is_pinned = has_sha256(sha256)
+    is_pinned = HasSha256(sha256)
     content = passes.read(_arrays_key(sha256), is_pinned)
     if not is_pinned(content):
         raise StorageError(

@@ -19,7 +19,7 @@ from distill.core.errors import ContractError, StorageError
 from distill.core.schema import seal, unseal
 from distill.models.network import apart
 from distill.stages.train.table_rows import find_tables
-from distill.storage.base import Storage, has_sha256
+from distill.storage.base import HasSha256, Storage
 
 # checkpoints of one training: the newest, and one more in case it is torn
 KEPT = 2
@@ -187,7 +187,7 @@ def _read_body(folder: Storage, key: str) -> dict[str, Any]:
 
 def _read_tensors(folder: Storage, key: str, digest: str) -> dict[str, Tensor]:
     name = f"{key.removesuffix('.json')}.{digest[:8]}.safetensors"
-    is_pinned = has_sha256(digest)
+    is_pinned = HasSha256(digest)
     content = folder.read_or_none(name, is_pinned)
     if content is None or not is_pinned(content):
         raise _TornError(f"{folder.url(name)} is missing or damaged")

@@ -58,7 +58,7 @@ def test_sums_are_those_of_float64(groups):
 @pytest.mark.parametrize("k", [2, 37, 2_000])
 @pytest.mark.parametrize("offset", [0.0, 300.0])
 def test_a_pass_by_blocks_is_another_one_than_over_all_rows(rows, k, offset):
-    """Few centres are summed block by block, many at once; some have no row, one has most."""
+    """Some centres have no row, one has most."""
     x, c = rows_and_centres(rows, k, offset=offset)
     c[0] = x.mean(axis=0)
     shift = np.full(11, offset, np.float32)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
 from distill.models.text_files import TextFiles
 from distill.spec.outputs import Outputs
-from distill.stages.export.sentence_folder import _encoder_config
+from distill.stages.export.sentence_folder import _config
 
 CLASSIFIER = {
     "hidden_size": 8,
@@ -28,7 +29,7 @@ CLASSIFIER = {
 )
 def test_the_classes_of_what_a_student_began_as_are_said_to_be_its_own(outputs, names):
     trunk = SimpleNamespace(text_files=TextFiles("", CLASSIFIER), body=object(), pad=0)
-    config = _encoder_config(trunk, outputs)
+    config = json.loads(_config(trunk, outputs))
     assert config.get("id2label") == names
     assert not {"_name_or_path", "problem_type"} & config.keys()
     assert config["hidden_size"] == 8
