@@ -40,13 +40,13 @@ class MapActor:
         self.careful_tasks = 0
         """Tasks that are given out again, since one of them may be why the process before died."""
         self.one_at_a_time = threading.Lock()
-        self.restarted: list[str] = []
-        """Who this is, until the driver was told that it stands in a dead process's place."""
+        self.restarted = ""
+        """Who this is, where it stands in a dead process's place."""
         self.leaving = Leaving(stop_signal, self.journal)
         reconstructed = ray.get_runtime_context().was_current_actor_reconstructed
         if reconstructed and not self.leaving.take_left():
             self.careful_tasks = _CAREFUL_TASKS
-            self.restarted.append(this_worker())
+            self.restarted = this_worker()
         let_forks_be_ended()
         end_with_parent()
         # before it is built: nothing is in work then, and it leaves at once
@@ -71,14 +71,8 @@ class MapActor:
             # around the result too: it is sent before the process may end
             with self.leaving.task():
                 result = json.dumps(self._do(task))
-                yield pa.table({"result": [result], "restarted": [self._take_restarted()]})
-
-    def _take_restarted(self) -> str:
-        # of the calls that run at once, one tells it
-        try:
-            return self.restarted.pop()
-        except IndexError:
-            return ""
+                # with each: of a call that is made again Ray drops what the dead process had sent
+                yield pa.table({"result": [result], "restarted": [self.restarted]})
 
     def _do(self, task: Plain) -> Plain:
         """Do a task; with a journal, and nothing beside it, where that has to be found out."""

@@ -106,11 +106,13 @@ def _pool(compute: Compute, groups: int, most: int) -> Any:
 def _results(ray: Any, dataset: Any, watch: _Watch) -> Generator[Plain, None, str]:
     """Yield results; return what Ray says where its actors fail, "" where all is done."""
     batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    told = {""}  # of a process that stands in no other's place
     try:
         for batch in batches:
             watch.count(len(batch))
-            for worker in filter(None, batch["restarted"].to_pylist()):
+            for worker in set(batch["restarted"].to_pylist()) - told:
                 tell("worker_restarted", worker=worker)
+                told.add(worker)
             yield from map(json.loads, batch["result"].to_pylist())
     except GeneratorExit:
         # not simply let go: Ray's core aborts the process when a stream is dropped while it is

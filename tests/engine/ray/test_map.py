@@ -30,6 +30,16 @@ def test_every_task_is_answered_once_though_an_actor_is_killed(ray, tmp_path, mo
     assert restarted[0].rpartition(":")[2] in {str(answer["pid"]) for answer in answers}
 
 
+def test_a_death_is_not_told_where_results_of_the_same_call_had_come(ray, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(events, "_observers", (seen.append,))
+    group = [{"number": number} for number in range(12)]
+    config = {"mark": str(tmp_path / "mark"), "fatal": 11}
+    answers = list(map_fragments(doubling, config, [group], Compute(), Bar()))
+    assert sorted(answer["twice"] for answer in answers) == [2 * number for number in range(12)]
+    assert [each.name for each in seen].count("worker_restarted") == 1
+
+
 def test_tasks_beyond_those_let_out_at_once_are_all_answered(ray, tmp_path, monkeypatch):
     monkeypatch.setattr("distill.engine.ray.hand_out._MOST_AHEAD", 4)
     monkeypatch.setattr("distill.engine.ray.hand_out._PACK_GROUPS", 3)
