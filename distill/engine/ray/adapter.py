@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,12 +14,11 @@ from distill.core.events import this_worker
 from distill.engine.journal import journaling
 from distill.engine.protocol import Plain, Stream, stream_here
 from distill.engine.ray.draining import Leaving
-from distill.engine.ray.hand_out import POLL_SECONDS
 from distill.engine.ray.kv_journal import KvJournal
 from distill.engine.ray.process_hygiene import end_with_parent, let_forks_be_ended
 from distill.engine.ray.resources import device_of_worker
 from distill.engine.ray.shipping import unpack
-from distill.engine.ray.stop_signal import StopSignal
+from distill.engine.ray.stop_signal import StopLooks, StopSignal
 from distill.engine.ray.stream import RemoteStream
 
 # more than are handed to an actor at once: all that may have been in work when one died
@@ -56,9 +54,7 @@ class MapActor:
         with self._built_alive():
             device = device_of_worker(ray)
             self.work = make(config, device, stream)
-        self.stop_signal = stop_signal
-        self.stopped = False
-        self.looked = -POLL_SECONDS
+        self.stop_looks = StopLooks(stop_signal)
 
     def __call__(self, batch: Any) -> Iterator[Any]:
         """Yield the results of a group's tasks, one by one, until the stop signal is set."""
@@ -66,7 +62,7 @@ class MapActor:
 
         group = json.loads(batch["group"][0].as_py())
         for task in group:
-            if self._stops():
+            if self.stop_looks.look():
                 continue
             # around the result too: it is sent before the process may end
             with self.leaving.task():
@@ -99,14 +95,3 @@ class MapActor:
         self.journal.write(_BUILD, {"deaths": entry["deaths"] + 1})
         yield
         self.journal.delete(_BUILD)
-
-    def _stops(self) -> bool:
-        import ray
-
-        now = time.monotonic()
-        if not self.stopped and now - self.looked >= POLL_SECONDS:
-            self.looked = now
-            # where the head node does not answer, the next task looks again
-            with contextlib.suppress(ray.exceptions.RayError):
-                self.stopped = self.stop_signal.is_set()
-        return self.stopped

@@ -15,10 +15,8 @@ from itertools import chain, islice
 from typing import Any
 
 from distill.engine.protocol import Plain
-from distill.engine.ray.stop_signal import StopSignal
+from distill.engine.ray.stop_signal import POLL_SECONDS, StopSignal
 
-POLL_SECONDS = 0.2
-"""As often as a process looks at the stop signal."""
 _PACK_GROUPS = 128
 # tasks let out ahead of the results; a stop waits for them to pass by, at some 4 ms each
 _MOST_AHEAD = 512

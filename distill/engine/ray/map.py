@@ -28,14 +28,14 @@ from distill.engine.protocol import Config, Make, Plain
 from distill.engine.ray.abandoned import AbandonedError, abandon, let_abandon
 from distill.engine.ray.adapter import MapActor
 from distill.engine.ray.draining import DrainingNodes
-from distill.engine.ray.hand_out import POLL_SECONDS, group_blocks
+from distill.engine.ray.hand_out import group_blocks
 from distill.engine.ray.head import Head, watched_head
 from distill.engine.ray.living import LivingWorkers
 from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import ANY, Needs, gpus_each, require_resources, what_lacks
 from distill.engine.ray.session import require_ray
 from distill.engine.ray.shipping import ship
-from distill.engine.ray.stop_signal import StopSignal
+from distill.engine.ray.stop_signal import POLL_SECONDS, StopSignal
 from distill.engine.stop import stop_requested, stoppable
 from distill.spec.labels import Compute
 

@@ -6,9 +6,14 @@ Ray's own libraries use so: how many tasks have results, or −1 once no other t
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
 import uuid
 
 NAMESPACE = b"distill"
+POLL_SECONDS = 0.2
+"""As often as a process looks at the stop signal."""
 _STOPPED = -1
 
 
@@ -60,3 +65,27 @@ class StopSignal:
         from ray.experimental import internal_kv
 
         return int(internal_kv._internal_kv_get(self.key, namespace=NAMESPACE) or 0)
+
+
+class StopLooks:
+    """An actor's looks at the signal, for all of its threads: one each `POLL_SECONDS`."""
+
+    def __init__(self, signal: StopSignal) -> None:
+        self.signal = signal
+        self.stopped = False
+        self._looked = -POLL_SECONDS
+        self._looking = threading.Lock()
+
+    def look(self) -> bool:
+        """Return whether no other task is to begin."""
+        import ray
+
+        # a thread that comes while another looks waits for its answer: it began tasks meanwhile
+        with self._looking:
+            now = time.monotonic()
+            if not self.stopped and now - self._looked >= POLL_SECONDS:
+                # where the head node does not answer, the next task looks again
+                with contextlib.suppress(ray.exceptions.RayError):
+                    self.stopped = self.signal.is_set()
+                    self._looked = now
+            return self.stopped

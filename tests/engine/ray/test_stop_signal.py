@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
-from distill.engine.ray.stop_signal import StopSignal
+from distill.engine.ray.stop_signal import StopLooks, StopSignal
 
 pytestmark = pytest.mark.ray
 
@@ -33,3 +35,31 @@ def test_a_signal_that_nobody_needs_stays_for_ever(ray):
     signal.count(1)
     signal.delete()
     assert internal_kv._internal_kv_get(signal.key, namespace=b"distill") is None
+
+
+class SlowSignal(StopSignal):
+    """Answers no sooner than it is let."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+
+    def is_set(self):
+        self.asked.set()
+        assert self.may_answer.wait(60)
+        return super().is_set()
+
+
+def test_a_thread_begins_tasks_while_another_hears_of_the_stop(ray):
+    signal = SlowSignal()
+    signal.set()
+    looks = StopLooks(signal)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(looks.look)
+        assert signal.asked.wait(60)
+        second = pool.submit(looks.look)
+        assert wait({second}, 0.2).not_done
+        signal.may_answer.set()
+        assert first.result(60)
+        assert second.result(60)
