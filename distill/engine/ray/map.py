@@ -121,6 +121,8 @@ def _results(ray: Any, dataset: Any, watch: _Watch) -> Generator[Plain, None, st
             watch.stop_signal.set()
             for batch in batches:
                 watch.count(len(batch))
+            # no actor is left that looks
+            watch.stop_signal.delete()
         raise
     except AbandonedError:
         return ""

@@ -7,12 +7,14 @@ import pytest
 from distill.core import events
 from distill.core.errors import LabelerError, ResourceError
 from distill.engine.ray.map import map_fragments
+from distill.engine.ray.stop_signal import NAMESPACE
 from distill.spec.labels import Compute
 from tests.engine.here import require_free
 from tests.engine.working import Bar, doubling, unbuildable, waiting
 
 pytestmark = pytest.mark.ray
 
+ONE = Compute(min=1, max=1)
 TWO = Compute(min=2, max=2)
 
 
@@ -99,6 +101,16 @@ def test_stopping_early_ends_the_actors_and_not_the_process(ray, tmp_path):
         with closing(map_fragments(doubling, config, tasks, TWO, Bar())) as answers:
             assert next(answers)["twice"] % 2 == 0
     require_free(ray)
+
+
+def test_a_map_that_is_stopped_early_leaves_its_signal_on_the_head_node(ray, tmp_path):
+    from ray.experimental.internal_kv import _internal_kv_list
+
+    before = _internal_kv_list("", namespace=NAMESPACE)
+    config = {"mark": str(tmp_path / "mark"), "fatal": -1}
+    with closing(map_fragments(doubling, config, [[{"number": 0}]], ONE, Bar())) as answers:
+        next(answers)
+    assert sorted(_internal_kv_list("", namespace=NAMESPACE)) == sorted(before)
 
 
 class Releasing(Bar):
