@@ -6,7 +6,7 @@ import pytest
 
 from distill.labels import commit as commit_module
 from distill.labels.commit import Commit, WriteIntent, read_labels
-from distill.labels.written import commit_written
+from distill.labels.written import commit_written, find_written
 from distill.storage.open import open_storage
 from tests.making import ORIGIN, a_contract, commit_labels, some_labels
 
@@ -45,7 +45,9 @@ def write_and_die(folder, contract, monkeypatch, *, claim=CLAIM, origin=ORIGIN, 
 
 
 def found(folder, contract, *, claim=CLAIM, origin=ORIGIN, same_origin=False):
-    return commit_written(folder, claim, contract, origin, same_origin=same_origin)
+    written = find_written(folder, claim, contract, origin.label_set)
+    made_on = origin.made_on if same_origin else None
+    return commit_written(folder, claim, contract, written, made_on=made_on)
 
 
 def test_written_data_is_bought_again_or_committed_otherwise(folder, contract, monkeypatch):
