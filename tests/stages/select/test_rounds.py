@@ -16,7 +16,7 @@ from distill.run import run_job, status, verify_labels
 from distill.run.driver import Driver
 from distill.stages.select import measure_round as measuring
 from distill.storage.open import open_storage
-from tests.command import distill as command
+from tests.command import distill as distill_command
 from tests.command import kill_session, start
 from tests.engine.here import without_ray
 from tests.stages.select.conftest import Selecting
@@ -135,7 +135,7 @@ def test_a_sigkill_within_a_round_buys_a_row_twice(undisturbed, tmp_path, place)
     wait_until(marker.exists, process)
     kill_session(process.pid)
     process.communicate()
-    ended = command(*run)
+    ended = distill_command(*run)
     assert ended.code == 0, ended.output
     assert measures(job) == measures(whole)
     assert addresses(job).equals(addresses(whole))
