@@ -2,9 +2,9 @@
 
 Rows of a selection are few and dear: a hosted model takes money for each. What was said of them is
 written ahead, as an attempt at these rows (`labels.written`), before the labeler is asked about the
-next ones: at most once a second, since a labeler that is as fast is asked again for less than its
-answers cost to store, and at the end of the fragment. A run that follows a killed one takes those
-rows as they were and asks about the rest alone; what was on its way from the labeler is lost.
+next ones: at most once a second, since what a fast labeler said is had again for less than it costs
+to store, and at the end, also where that is an error. A run that follows takes those rows as they
+are and asks about the rest alone; only what was on its way from the labeler is lost.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ class FragmentRows:
         self._tables.append(labels)
         self.count += len(labels)
         if monotonic() - self._written_at >= _AHEAD_SECONDS:
-            self._write_ahead()
+            self.close()
 
-    def whole(self) -> tuple[pa.Table, Rejected]:
-        """Return all rows, and which have no label."""
-        self._write_ahead()
-        return pa.concat_tables(self._tables).combine_chunks(), self._rejected
-
-    def _write_ahead(self) -> None:
+    def close(self) -> None:
+        """Write what is not written ahead."""
         tables, row = self._ahead
         if self.write is None or row == self.count:
             return
         labels = pa.concat_tables(self._tables[tables:]).combine_chunks()
         rejected = {at: reason for at, reason in self._rejected.items() if at >= row}
         self.write(range(row, self.count), labels, rejected)
-        reach("label.after_ahead")
         self._ahead = (len(self._tables), self.count)
         self._written_at = monotonic()
+        reach("label.after_ahead")
+
+    def whole(self) -> tuple[pa.Table, Rejected]:
+        """Return all rows, and which have no label."""
+        return pa.concat_tables(self._tables).combine_chunks(), self._rejected

@@ -265,6 +265,7 @@ class LabelWorker:
         labelled = [rows, *(FragmentRows() for _ in self.config.companions)]
         ahead = 0 if deadly or rows.write else self._prefetch_predictions
         with (
+            closing(rows),
             closing(self.stream(read_chunks, request)) as chunks,
             closing(
                 self.inference.predict(chunks, deadly, task.ask_again, first_row=rows.count)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from distill.core.errors import LabelerError
 from distill.engine.journal import journaling
 from distill.labels.encryption import is_encrypted
 from distill.run import label_pool, select_pool_rows, verify_labels
@@ -31,6 +32,8 @@ class Labeler:
     classes = ("a", "b", "c")
 
     def label(self, features):
+        if {raising!r} and len(features) != 128:
+            raise ConnectionError("too many requests")
         with open({calls!r}, "a") as file:
             file.write("".join(f"{{row.tobytes().hex()}}\\n" for row in features))
         answer = 2 * features[:, :3]
@@ -64,8 +67,8 @@ class Buying(Selecting):
         self.teacher("1")
         list(select_pool_rows(self.open(), engine="local"))
 
-    def teacher(self, revision: str) -> None:
-        source = TEACHER.format(revision=revision, calls=str(self.calls))
+    def teacher(self, revision: str, *, raising: bool = False) -> None:
+        source = TEACHER.format(revision=revision, calls=str(self.calls), raising=raising)
         (self.folder / "teacher.py").write_text(source, "utf-8")
 
     def open(self):
@@ -156,6 +159,18 @@ def test_deaths_on_a_batch_are_forgotten_where_others_were_bought(tmp_path, monk
     assert buying.asked.total() == ROWS + ASKED_TWICE + last
 
 
+def test_a_teacher_that_raises_has_said_nothing_before(tmp_path):
+    buying = Buying(tmp_path)
+    buying.teacher("1", raising=True)
+    with pytest.raises(LabelerError, match="too many requests"):
+        buying.label()
+    said = buying.asked.total()
+    assert said >= 2 * BATCH_ROWS
+    buying.teacher("1")
+    buying.label()
+    assert buying.asked.total() == said + ROWS - 2 * BATCH_ROWS
+
+
 def test_answers_of_another_teacher_or_of_damaged_bytes_are_taken(tmp_path, monkeypatch):
     buying = Buying(tmp_path)
     buying.killed(monkeypatch, 2)
@@ -199,10 +214,11 @@ def test_rows_are_written_one_by_one_or_not_before_the_next_are_askedabout(monke
     add(5.0, {1: ("null", "c")})
     assert written[1][0] == range(6, 8)
     assert written[1][2] == {7: ("null", "c")}
+    rows.close()
     whole, rejected = rows.whole()
     assert len(written) == 2
     assert whole["n"].to_pylist() == list(range(8))
     assert set(rejected) == {1, 4, 7}
     add(0.1, {})
-    rows.whole()
+    rows.close()
     assert written[2][0] == range(8, 10)
