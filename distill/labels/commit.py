@@ -129,7 +129,7 @@ class AttemptNote:
     committed by the next one (`distill.labels.written`). It names no attempt, since the same labels
     made on the same device are the same bytes."""
 
-    intent: WriteIntent
+    intent: WriteIntent  # where rows are written ahead of the others: of these alone
     provenance: Provenance
     rejected: int
     columns_sha256: str
@@ -163,6 +163,15 @@ def empty_file_bytes(contract: Contract, like: Commit) -> int:
     return len(data_bytes(empty, contract, note.to_bytes()))
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What is written of a fragment, or of some of its rows, and not committed."""
+
+    id: str  # 32 hex digits
+    note: AttemptNote
+    content: Content  # of the data file
+
+
 def write_fragment(
     folder: Storage,
     intent: WriteIntent,
@@ -176,8 +185,28 @@ def write_fragment(
     """Write the labels of one fragment and commit them. Returns the commit that won, which may be
     another attempt's.
 
-    `labels` has `intent.rows` rows under `label_schema(contract)`. `work` is asked what it took
-    when the data is written. Raises StorageError."""
+    `work` is asked what it took when the data is written. Raises as `write_attempt`."""
+    reach("label.before_data")
+    attempt = write_attempt(
+        folder, intent, labels, rejects=rejects, contract=contract, provenance=provenance
+    )
+    reach("label.after_data")
+    spent = work()
+    return commit_attempt(folder, attempt, labels, contract, work=spent)
+
+
+def write_attempt(
+    folder: Storage,
+    intent: WriteIntent,
+    labels: pa.Table,
+    *,
+    rejects: list[dict[str, Any]],
+    contract: Contract,
+    provenance: Provenance,
+) -> Attempt:
+    """Write rejects and data of some rows, which no reader sees.
+
+    `labels` has `intent.rows` rows under `label_schema(contract)`. Raises StorageError."""
     # A key of its own, so that an attempt which was given up and still runs overwrites nothing.
     attempt = uuid.uuid4().hex
     note = AttemptNote(intent, provenance, len(rejects), columns_digest(labels, contract))
@@ -187,37 +216,32 @@ def write_fragment(
             f"{folder.uri}: labels that are to be encrypted are plain. This is a mistake of"
             " distill's own; please report it."
         )
-    reach("label.before_data")
     # Before the data, so that whoever finds data without a commit finds its rejects too.
     if rejects:
         table = pa.Table.from_pylist(rejects, REJECTS)
         folder.put(rejects_key(intent.fragment, attempt), _rejects_bytes(table, contract))
     # Before the commit, which never names what is not there.
     folder.put(data_key(intent.fragment, attempt, contract.format), content)
-    reach("label.after_data")
-    spent = work()
-    return commit_attempt(
-        folder, attempt, note, content=content, labels=labels, contract=contract, work=spent
-    )
+    return Attempt(attempt, note, content)
 
 
 def commit_attempt(
     folder: Storage,
-    attempt: str,
-    note: AttemptNote,
-    *,
-    content: Content,
+    attempt: Attempt,
     labels: pa.Table,
     contract: Contract,
+    *,
     work: dict[str, float] | None = None,
 ) -> Commit:
-    """Commit what an attempt has written: `labels`, in a data file of that `content`. `work` is
-    what it took, where the process that labelled still knows. Returns the commit that won, which
-    may be another attempt's. Raises StorageError."""
+    """Commit what an attempt has written of a fragment: these `labels`. `work` is what it took,
+    where the process that labelled still knows. Returns the commit that won, which may be another
+    attempt's. Raises StorageError."""
+    note = attempt.note
+    content = attempt.content
     commit = Commit(
         **asdict(note.intent),
         **asdict(note.provenance),
-        attempt=attempt,
+        attempt=attempt.id,
         made_on=note.provenance.made_on,
         format=contract.format,
         rejected=note.rejected,

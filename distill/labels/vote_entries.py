@@ -3,10 +3,16 @@ and in which order they come: `labels.vote_ledger`.
 
     votes/<fit>/<digest>/spent/<n>.json         by conditional put, one number after the other
     votes/<fit>/<digest>/decided/<n>.json       {"stands": true}, or false of one that is withdrawn
+
+Neither is ever written a second time, so a process reads each once; after that a listing says what
+there is beside them. A root may have thousands, and each claim looks at all of them twice.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 
 from distill.core.dp.allowance import Allowance
@@ -19,6 +25,10 @@ from distill.storage.open import open_storage
 
 SPENT = "spent"
 _DECIDED = "decided"
+_READ_THREADS = 32
+
+Tokens = Mapping[str, str]
+"""What a listing says of an account: keys within it, and a token by which each object is known."""
 
 
 @dataclass(frozen=True)
@@ -85,24 +95,53 @@ class OtherAccounts:
 
     def read(self) -> list[LedgerEntry]:
         """Read what others were given. Raises StorageError where an entry is lost."""
-        found = []
         # the second is where accounts lay before
-        for place in ("votes", "fits"):
-            folder = open_storage(self.root).folder(place)
-            paths = [entry.key.split("/") for entry in folder.walk()]
-            accounts = {(path[0], path[1]) for path in paths if path[2:3] == [SPENT]}
-            for fit, teachers in sorted(accounts):
-                other = folder.folder(fit, teachers)
-                if other.uri == self.account:
-                    continue
-                entries = [
-                    replace(each, account=f"{fit}/{teachers}") for each in read_ledger(other)
-                ]
-                found += [each for each in entries if self._is_of(each, fit)]
-        return found
+        folders = [open_storage(self.root).folder(place) for place in ("votes", "fits")]
+        accounts = [each for folder in folders for each in _listed_accounts(folder)]
+        others = [each for each in accounts if each.folder.uri != self.account]
+        with ThreadPoolExecutor(_READ_THREADS) as threads:
+            return [entry for found in threads.map(self._entries, others) for entry in found]
 
-    def _is_of(self, entry: LedgerEntry, fit: str) -> bool:
-        return entry.over in self.pools if entry.over else fit in self.fits
+    def _entries(self, account: _ListedAccount) -> list[LedgerEntry]:
+        def is_of(entry: LedgerEntry) -> bool:
+            return entry.over in self.pools if entry.over else account.fit in self.fits
+
+        try:
+            entries = _written(account.folder, account.tokens, is_of)
+        except StorageError:  # or it was listed while it was written to
+            entries = _written(account.folder, _tokens(account.folder), is_of)
+        name = f"{account.fit}/{account.teachers}"
+        return [replace(each, account=name) for each in entries if each.stands is not False]
+
+
+@dataclass(frozen=True)
+class _ListedAccount:
+    """One account as a listing of several has it."""
+
+    folder: Storage
+    fit: str
+    teachers: str
+    tokens: Tokens
+
+
+def _listed_accounts(folder: Storage) -> Iterator[_ListedAccount]:
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for each in folder.walk():
+        fit, _, below = each.key.partition("/")
+        teachers, _, key = below.partition("/")
+        if key.partition("/")[0] in (ANSWERS, _DECIDED, SPENT):
+            found.setdefault((fit, teachers), {})[key] = each.token
+    for (fit, teachers), tokens in sorted(found.items()):
+        yield _ListedAccount(folder.folder(fit, teachers), fit, teachers, tokens)
+
+
+def _tokens(account: Storage) -> Tokens:
+    # answers first: the entry of each is older
+    return {
+        f"{name}/{each.key}": each.token
+        for name in (ANSWERS, _DECIDED, SPENT)
+        for each in account.folder(name).walk()
+    }
 
 
 def read_ledger(account: Storage) -> list[LedgerEntry]:
@@ -113,31 +152,45 @@ def read_ledger(account: Storage) -> list[LedgerEntry]:
 
 def read_written(account: Storage) -> list[LedgerEntry]:
     """Read the same, those that are withdrawn included."""
-    # before the entries, which are older than any answer
-    answered = {entry.key.partition("/")[0] for entry in account.folder(ANSWERS).walk()}
+    return _written(account, _tokens(account))
+
+
+def _written(
+    account: Storage, tokens: Tokens, is_wanted: Callable[[LedgerEntry], bool] = lambda _: True
+) -> list[LedgerEntry]:
+    """The entries of an account that are wanted, and what was decided of them."""
+    answered = {key.split("/")[1] for key in tokens if key.startswith(f"{ANSWERS}/")}
     folder = account.folder(SPENT)
-    listed = sorted(entry.key for entry in folder.list_objects())
+    listed = sorted(key.removeprefix(f"{SPENT}/") for key in tokens if key.startswith(f"{SPENT}/"))
     due = [entry_key(number) for number in range(len(listed))]
     if listed != due:
         raise StorageError(
             f"{folder.uri} has {listed}, and not every entry from {entry_key(0)} on. Restore it from a"
             " copy: without an entry its privacy would be spent again."
         )
-    found = [LedgerEntry.from_bytes(folder.read(key), folder.url(key)) for key in listed]
-    entries = []
-    for number, entry in enumerate(found):
-        stands = _decision(account, entry, number)
-        # the decision is lost, and answers say what it was
-        if stands is None and journal_name(entry.label_set) in answered:
-            stands = True
-        entries.append(replace(entry, folder=account.uri, number=number, stands=stands))
-    lost = answered.difference(journal_name(entry.label_set) for entry in entries)
+    found = [_entry(account.uri, key, tokens[f"{SPENT}/{key}"]) for key in listed]
+    lost = answered.difference(journal_name(entry.label_set) for entry in found)
     if lost:
         raise StorageError(
             f"{folder.uri} has no entry of {sorted(lost)}, whose answers lie in {ANSWERS}/ beside it."
             " Restore it from a copy: without an entry its privacy would be spent again."
         )
+    entries = []
+    for number, entry in enumerate(found):
+        if not is_wanted(entry):
+            continue
+        stands = _decision(account, entry, number, tokens.get(f"{_DECIDED}/{entry_key(number)}"))
+        # the decision is lost, and answers say what it was
+        if stands is None and journal_name(entry.label_set) in answered:
+            stands = True
+        entries.append(replace(entry, folder=account.uri, number=number, stands=stands))
     return entries
+
+
+@functools.cache
+def _entry(account: str, key: str, token: str) -> LedgerEntry:  # noqa: ARG001
+    folder = open_storage(account).folder(SPENT)
+    return LedgerEntry.from_bytes(folder.read(key), folder.url(key))
 
 
 def decide(entry: LedgerEntry, *, stands: bool) -> bool:
@@ -152,13 +205,28 @@ def decide(entry: LedgerEntry, *, stands: bool) -> bool:
     return decided
 
 
-def _decision(account: Storage, entry: LedgerEntry, number: int) -> bool | None:
+def _decision(
+    account: Storage, entry: LedgerEntry, number: int, token: str | None = None
+) -> bool | None:
     if entry.tries is None:  # nobody could withdraw it
         return None
-    folder = account.folder(_DECIDED)
+    if token is not None:
+        return _stored_decision(account.uri, number, token)
+    folder = account.folder(_DECIDED)  # not listed, and maybe there since
     key = entry_key(number)
     content = folder.read_or_none(key)
-    return None if content is None else bool(unseal(content, folder.url(key))["stands"])
+    return None if content is None else _stands(content, folder.url(key))
+
+
+@functools.cache
+def _stored_decision(account: str, number: int, token: str) -> bool:  # noqa: ARG001
+    folder = open_storage(account).folder(_DECIDED)
+    key = entry_key(number)
+    return _stands(folder.read(key), folder.url(key))
+
+
+def _stands(content: bytes, where: str) -> bool:
+    return bool(unseal(content, where)["stands"])
 
 
 def entry_key(number: int) -> str:

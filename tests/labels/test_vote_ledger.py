@@ -10,13 +10,15 @@ import pytest
 from distill.core.dp.allowance import spent_epsilon
 from distill.core.dp.noisy_votes import NoisyVote
 from distill.core.errors import LimitError, StorageError
-from distill.labels import vote_ledger
+from distill.labels import vote_entries, vote_ledger
 from distill.labels.vote_answers import AnswerJournal, VoteAnswers
-from distill.labels.vote_entries import LedgerEntry, OtherAccounts, read_ledger
-from distill.labels.vote_ledger import VoteClaim, claim_votes
+from distill.labels.vote_entries import LedgerEntry, OtherAccounts, decide, read_ledger
+from distill.labels.vote_ledger import VoteClaim, allowance_of, claim_votes
 from distill.storage.open import open_storage
+from distill.storage.request_counts import requests
 
 CLAIM = VoteClaim("votes", "a" * 64, NoisyVote("gnmax", 20.0), 5.0, 1e-5, 10**6, limited=False)
+ALLOWANCE = allowance_of(replace(CLAIM, asked=10), [])
 
 
 @pytest.fixture
@@ -267,3 +269,78 @@ def test_a_lost_decision_lets_what_was_answered_be_withdrawn(account):
     with pytest.raises(LimitError, match="labels votes"):
         claim_votes(two, smaller, others=others_of(account, two))
     assert read_ledger(one) == [asked]
+
+
+def add_entry(root, number, over):
+    """An account with one entry that stands, as a claim leaves it."""
+    account = root.folder("votes", f"fit{number:03d}", "t")
+    claim = replace(CLAIM, label_set=f"{number:064d}", over=over)
+    entry = LedgerEntry("votes", claim.label_set, ALLOWANCE, over, (), tries=0)
+    account.folder("spent").put_if_absent("000000.json", entry.to_bytes())
+    assert decide(replace(entry, folder=account.uri), stands=True)
+    return account
+
+
+def test_a_claim_reads_all_entries_of_a_root_again(account):
+    for number in range(40):
+        add_entry(account, number, "private" if number % 4 else "others")
+    others = OtherAccounts(account.uri, "", frozenset({"private"}), frozenset())
+
+    def asked():
+        before = requests()
+        found = others.read()
+        spent = requests() - before
+        return len(found), (spent.list, spent.get)
+
+    # one look at each folder, each entry, and what was decided of those about these people
+    assert asked() == (30, (2, 40 + 30))
+    assert asked() == (30, (2, 0))
+    add_entry(account, 40, "private")
+    assert asked() == (31, (2, 2))
+
+
+def test_what_is_decided_or_undecided_is_remembered_as_it_was(account):
+    one = add_entry(account, 1, "private")
+    others = OtherAccounts(account.uri, "", frozenset({"private"}), frozenset())
+    (stood,) = others.read()
+    assert stood.stands
+    late = LedgerEntry("late", "b" * 64, ALLOWANCE, "private", (), tries=0)
+    one.folder("spent").put_if_absent("000001.json", late.to_bytes())
+    assert [each.stands for each in others.read()] == [True, None]
+    decide(others.read()[1], stands=False)
+    assert [each.name for each in others.read()] == ["votes"]
+    # a file in its place is another one
+    one.folder("decided").delete("000000.json")
+    assert [each.stands for each in others.read()] == [None]
+    one.folder("spent").delete("000000.json")
+    with pytest.raises(StorageError, match="would be spent again"):
+        others.read()
+
+
+def test_an_entry_that_is_written_while_others_are_listed_is_taken_for_lost(account, monkeypatch):
+    """A folder of answers is listed, by a disk, after that of the entries."""
+    one = add_entry(account, 1, "private")
+    others = OtherAccounts(account.uri, "", frozenset({"private"}), frozenset())
+    listed = vote_entries._listed_accounts
+
+    def written_to(folder):
+        for each in listed(folder):
+            add = LedgerEntry("late", "b" * 64, ALLOWANCE, "private", (), tries=0)
+            one.folder("spent").put_if_absent("000001.json", add.to_bytes())
+            answers = VoteAnswers(np.zeros(1, np.int32), ALLOWANCE.curve)
+            AnswerJournal(one, add.label_set).keep("0-0", answers)
+            key = f"answers/{add.label_set[:16]}/0-0.json"
+            yield replace(each, tokens={**each.tokens, key: "1"})
+
+    monkeypatch.setattr(vote_entries, "_listed_accounts", written_to)
+    assert [each.name for each in others.read()] == ["votes", "late"]
+
+
+def test_an_account_whose_entries_are_all_gone_has_spent_nothing(account):
+    one = add_entry(account, 1, "private")
+    answers = VoteAnswers(np.zeros(1, np.int32), ALLOWANCE.curve)
+    AnswerJournal(one, f"{1:064d}").keep("0-0", answers)
+    one.folder("spent").delete("000000.json")
+    others = OtherAccounts(account.uri, "", frozenset({"private"}), frozenset())
+    with pytest.raises(StorageError, match="would be spent again"):
+        others.read()

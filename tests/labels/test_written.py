@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from distill.labels import commit as commit_module
-from distill.labels.commit import Commit, WriteIntent, read_labels
-from distill.labels.written import commit_written
+from distill.labels.commit import Commit, WriteIntent, read_labels, write_attempt
+from distill.labels.written import commit_written, find_written, first_rows
 from distill.storage.open import open_storage
 from tests.making import ORIGIN, a_contract, commit_labels, some_labels
 
@@ -45,7 +46,9 @@ def write_and_die(folder, contract, monkeypatch, *, claim=CLAIM, origin=ORIGIN, 
 
 
 def found(folder, contract, *, claim=CLAIM, origin=ORIGIN, same_origin=False):
-    return commit_written(folder, claim, contract, origin, same_origin=same_origin)
+    written = find_written(folder, claim, contract, origin.label_set)
+    made_on = origin.made_on if same_origin else None
+    return commit_written(folder, claim, contract, written, made_on=made_on)
 
 
 def test_written_data_is_bought_again_or_committed_otherwise(folder, contract, monkeypatch):
@@ -142,3 +145,83 @@ def test_data_of_before_attempts_had_notes_is_an_error(folder, contract, monkeyp
     assert found(folder, contract) is None
     write_and_die(folder, contract, monkeypatch)
     assert found(folder, contract) is not None
+
+
+def write_ahead(folder, contract, rows, *, claim=CLAIM, origin=ORIGIN, seed=0):
+    """An attempt at some rows of the fragment; returns the labels of all."""
+    labels = some_labels(20, contract, seed=seed, rejected=[3, 12])
+    rejects = [
+        {"shard": "s", "row": row, "reason": "null", "message": f"row {row}"}
+        for row in {3, 12}.intersection(rows)
+    ]
+    write_attempt(
+        folder,
+        replace(claim, start=rows.start, rows=len(rows)),
+        labels.slice(rows.start, len(rows)),
+        rejects=rejects,
+        contract=contract,
+        provenance=origin,
+    )
+    return labels
+
+
+def read_ahead(folder, contract):
+    written = find_written(folder, CLAIM, contract, ORIGIN.label_set)
+    assert commit_written(folder, CLAIM, contract, written) is None
+    tables, rejected = first_rows(written, CLAIM, ORIGIN.made_on)
+    return (pa.concat_tables(tables) if tables else None), rejected
+
+
+@pytest.mark.parametrize(
+    ("parts", "count"),
+    [
+        ([range(8), range(8, 14)], 14),
+        ([range(8, 14), range(8)], 14),
+        ([range(6), range(8, 20)], 6),  # what lies between was never said
+        ([range(4, 20)], 0),
+        # of two that were at work at once
+        ([range(8), range(8, 14), range(10), range(10, 13)], 14),
+        ([range(2), range(13), range(11, 20)], 20),
+    ],
+)
+def test_rows_that_were_written_ahead_are_bought_again_or_stand_elsewhere(
+    folder, contract, parts, count
+):
+    for part in parts:
+        labels = write_ahead(folder, contract, part)
+    found, rejected = read_ahead(folder, contract)
+    if not count:
+        assert found is None
+        return
+    assert found.equals(labels.slice(0, count))
+    assert rejected == {row: ("null", f"row {row}") for row in (3, 12) if row < count}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"claim": replace(CLAIM, shard_id="77" * 16)},
+        {"claim": MENDED},
+        {"origin": replace(ORIGIN, label_set="another")},
+        {"origin": replace(ORIGIN, device="cuda")},
+        {"origin": replace(ORIGIN, versions={"numpy": "3"})},
+    ],
+)
+def test_rows_of_another_set_or_origin_are_taken(folder, contract, changed):
+    write_ahead(folder, contract, range(8))
+    write_ahead(folder, contract, range(8, 16), **changed)
+    found, _ = read_ahead(folder, contract)
+    assert len(found) == 8
+
+
+def test_a_torn_file_is_taken(folder, contract):
+    write_ahead(folder, contract, range(8))
+    (first,) = folder.folder("data").list_objects()
+    write_ahead(folder, contract, range(8, 16))
+    (second,) = {each.key for each in folder.folder("data").list_objects()} - {first.key}
+    whole = folder.read(f"data/{second}")
+    for broken in (whole[:-1], whole[: len(whole) // 2], b""):
+        folder.delete(f"data/{second}")
+        folder.put(f"data/{second}", broken)
+        found, _ = read_ahead(folder, contract)
+        assert len(found) == 8

@@ -24,7 +24,6 @@ def check_budgets(workspace: Workspace) -> None:
         if step is None:
             continue
         own = read_ledger(open_storage(step.account))
-        before = [*step.others.read(), *own]
         (pool,) = labels.over
         root = workspace.root_of(f"labels.{name}")
         stored = read_contract(label_set_folder(root, name, labels.version, pool))
@@ -36,6 +35,7 @@ def check_budgets(workspace: Workspace) -> None:
         if inventory is None:
             continue
         claim = step.claim(name, "", inventory.rows)
+        before = [*step.others.read(), *own]
         try:
             allowance = allowance_of(claim, [*before, *due[step.over]])
         except LimitError as error:

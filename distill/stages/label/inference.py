@@ -96,6 +96,7 @@ class _Fragment:
     age: int
     deadly: DeadlyRows | None
     ask_again: int
+    first_row: int  # of those that are asked about
 
 
 class Companion(Protocol):
@@ -154,14 +155,20 @@ class InferenceLoop:
         on_one_thread()
 
     def predict(
-        self, chunks: Iterator[RowChunk], deadly: DeadlyRows | None = None, ask_again: int = 0
+        self,
+        chunks: Iterator[RowChunk],
+        deadly: DeadlyRows | None = None,
+        ask_again: int = 0,
+        *,
+        first_row: int = 0,
     ) -> Generator[tuple[InferenceBatch, Predictions], None, None]:
-        """Yield each batch of a fragment with its predictions, in order.
+        """Yield each batch of a fragment with its predictions, in order, from `first_row` on, with
+        which the chunks begin.
 
         With `deadly` nothing runs ahead, and rows on which a process dies are found and rejected.
         Of the first batch some `ask_again` rows are asked about a second time. Raises RowFailure
         where the labeler raises. Close it where it is not taken to its end."""
-        fragment = _Fragment(next(self._ages), deadly, ask_again)
+        fragment = _Fragment(next(self._ages), deadly, ask_again, first_row)
         ahead = 0 if deadly else self._prefetch_batches
         prepared_batches = prefetch(self._batches(chunks, fragment), ahead)
         with closing(prepared_batches) as batches:
@@ -178,7 +185,7 @@ class InferenceLoop:
         return notes
 
     def _batches(self, chunks: Iterator[RowChunk], fragment: _Fragment) -> Iterator[InferenceBatch]:
-        chunk_first_row = 0
+        chunk_first_row = fragment.first_row
         for chunk in chunks:
             values = chunk.rows.values
             chunk_rows = len(values)

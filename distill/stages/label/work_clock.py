@@ -103,3 +103,8 @@ class FragmentClock:
     def take(self) -> dict[str, float]:
         """Return what it took until now, as a commit keeps it (`distill.core.work`)."""
         return self._clock.take(self._number)
+
+    def drop(self) -> dict[str, float]:
+        """Forget what it took until now: another process did some of it."""
+        self.take()
+        return {}

@@ -9,9 +9,9 @@ labels are the same bytes on any number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,19 @@ from distill.core.source import user_errors
 from distill.engine.protocol import Stream, stream_here
 from distill.labelers.base import Predictions
 from distill.labelers.versions import library_versions
-from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragment
+from distill.labels.commit import Commit, Provenance, write_attempt, write_fragment
 from distill.labels.contract import Contract
 from distill.labels.encoding import encode
 from distill.labels.files import with_keys
-from distill.labels.written import commit_written
+from distill.labels.written import WrittenRows, commit_written, find_written, first_rows
 from distill.loader.merged_values import StoredValues
+from distill.pools.formats.base import Rejected
+from distill.pools.formats.open import format_named
+from distill.pools.formats.selection import SelectionShard
 from distill.spec.pools import Features
 from distill.stages.label.deadly_rows import DeadlyRows, deadly_rows
 from distill.stages.label.failures import RowFailure, error_text
+from distill.stages.label.fragment_rows import FragmentRows
 from distill.stages.label.inference import InferenceBatch, InferenceLoop
 from distill.stages.label.intent import unlabelled_intent
 from distill.stages.label.messages import (
@@ -49,9 +53,43 @@ from distill.stages.label.work_clock import WorkClock
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
-# offset of a row within its fragment → reason code and message
-Rejected = dict[int, tuple[str, str]]
 _Written = tuple[pa.Table, Rejected]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the labels of a fragment go."""
+
+    folder: Storage
+    task: FragmentTask
+    contract: Contract
+    provenance: Provenance
+
+    def commit(
+        self, labels: pa.Table, rejected: Rejected, work: Callable[[], dict[str, float]] = dict
+    ) -> Commit:
+        """Commit the labels of all its rows, as `write_fragment` does."""
+        return write_fragment(
+            self.folder,
+            self.task.intent,
+            labels,
+            rejects=_rejects(self.task, rejected),
+            contract=self.contract,
+            provenance=self.provenance,
+            work=work,
+        )
+
+    def write_ahead(self, rows: range, labels: pa.Table, rejected: Rejected) -> None:
+        """Write those of some rows, which nobody commits."""
+        intent = self.task.intent
+        write_attempt(
+            self.folder,
+            replace(intent, start=intent.start + rows.start, rows=len(rows)),
+            labels,
+            rejects=_rejects(self.task, rejected),
+            contract=self.contract,
+            provenance=self.provenance,
+        )
 
 
 class LabelWorker:
@@ -105,31 +143,29 @@ class LabelWorker:
         intent, commit = unlabelled_intent(folder, task.intent)
         was_there = commit is not None
         was_written = False
-        along = {}
+        along: dict[str, Commit] = {}
         with (
             deadly_rows(f"{task.pool}/{intent.fragment}", intent.start) as deadly,
             self.clock.working() as clock,
         ):
             if commit is None:
-                provenance = self._provenance(part)
+                own = replace(task, intent=intent)
+                place = _Place(folder, own, contract, self._provenance(part))
+                found = []
                 # a task is given out again where its process died, maybe with its data written
                 if task.may_be_written or deadly:
-                    commit = self._commit_written(folder, intent, provenance, contract)
-                    was_written = commit is not None
+                    found = find_written(folder, intent, contract, part.label_set)
+                commit = self._commit_written(place, found)
+                was_written = commit is not None
             if commit is None:
-                written = self._labels(replace(task, intent=intent), deadly)
-                labels, rejected = written[0]
+                rows = self._begun(place, found)
+                was_written = rows.count == intent.rows
+                # what a killed process did would make the others look cheap
+                work = clock.drop if rows.count else clock.take
+                written = self._labels(own, rows, deadly)
                 # first, so that a fragment that is committed was committed for all
                 along = self._commit_companions(task, written[1:])
-                commit = write_fragment(
-                    folder,
-                    intent,
-                    labels,
-                    rejects=_rejects(task, rejected),
-                    contract=contract,
-                    provenance=provenance,
-                    work=clock.take,
-                )
+                commit = place.commit(*written[0], work)
         notes = self.inference.take_notes()
         if deadly:
             notes += _named(task, deadly)
@@ -155,21 +191,25 @@ class LabelWorker:
             intent, commit = unlabelled_intent(folder, first)
             # what is there already, the driver knows or finds
             if commit is None:
-                commits[config.name] = write_fragment(
-                    folder,
-                    intent,
-                    labels,
-                    rejects=_rejects(task, rejected),
-                    contract=part.own(config.contract),
-                    provenance=Provenance(part.label_set, self.device, self._versions),
-                )
+                provenance = Provenance(part.label_set, self.device, self._versions)
+                own = replace(task, intent=intent)
+                place = _Place(folder, own, part.own(config.contract), provenance)
+                commits[config.name] = place.commit(labels, rejected)
         return commits
 
-    def _commit_written(
-        self, folder: Storage, intent: WriteIntent, provenance: Provenance, contract: Contract
-    ) -> Commit | None:
-        same_origin = self.config.strict
-        return commit_written(folder, intent, contract, provenance, same_origin=same_origin)
+    def _commit_written(self, place: _Place, found: Sequence[WrittenRows]) -> Commit | None:
+        only = place.provenance.made_on if self.config.strict else None
+        return commit_written(place.folder, place.task.intent, place.contract, found, made_on=only)
+
+    def _begun(self, place: _Place, found: Sequence[WrittenRows]) -> FragmentRows:
+        """Return the first rows of a fragment, as far as they were written ahead."""
+        # votes have a journal of their own, and what several label sets share is a network's pass
+        if self.config.asked is not None or self.config.companions:
+            return FragmentRows()
+        first = first_rows(found, place.task.intent, place.provenance.made_on)
+        part = self.config.pools[place.task.pool]
+        are_dear = format_named(part.format) is SelectionShard
+        return FragmentRows(*first, place.write_ahead if are_dear else None)
 
     def _provenance(self, part: PoolPart) -> Provenance:
         """Return what the commit records. Raises ContractError where the labels must be made on
@@ -184,21 +224,22 @@ class LabelWorker:
             )
         return provenance
 
-    def _request(self, task: FragmentTask) -> RowRequest:
+    def _request(self, task: FragmentTask, labelled: int = 0) -> RowRequest:
+        """Ask for the rows of a fragment after those that are `labelled`."""
         contract = self.config.contract
         pools = self.config.pools
         part = pools[task.pool]
         intent = task.intent
+        rows = range(intent.start + labelled, intent.start + intent.rows)
         features: Features | StoredValues = self.config.features
         if part.values is not None:
-            start = intent.start
-            features = part.values.within(intent.shard, range(start, start + intent.rows))
+            features = part.values.within(intent.shard, rows)
         return RowRequest(
             part.files,
             task.key,
             intent.shard_id,
-            intent.start,
-            intent.rows,
+            rows.start,
+            len(rows),
             features=features,
             width=self.config.width,
             batch_rows=contract.batch_rows,
@@ -207,35 +248,37 @@ class LabelWorker:
             shard=intent.shard,
         )
 
-    def _labels(self, task: FragmentTask, deadly: DeadlyRows | None) -> list[_Written]:
+    def _labels(
+        self, task: FragmentTask, rows: FragmentRows, deadly: DeadlyRows | None
+    ) -> list[_Written]:
         """Return keys and labels of all rows, and which rows have none, of this label set and of
-        each that is written along."""
+        each that is written along; `rows` are those that are labelled already."""
+        if rows.count == task.intent.rows:
+            return [rows.whole()]
         # memory holds some chunks of rows and a batch of logits
-        request = self._request(task)
+        request = self._request(task, rows.count)
         if self.config.asked is not None:
             noisy = NoisyFragments(self.config.asked, self.config.contract, self.inference)
             with closing(self.stream(read_chunks, request)) as chunks:
                 return [noisy.label(task.intent, chunks, deadly)]
         contracts = [self.config.contract, *(each.contract for each in self.config.companions)]
-        tables: list[list[pa.Table]] = [[] for _ in contracts]
-        rejected: list[Rejected] = [{} for _ in contracts]
-        ahead = 0 if deadly else self._prefetch_predictions
+        labelled = [rows, *(FragmentRows() for _ in self.config.companions)]
+        ahead = 0 if deadly or rows.write else self._prefetch_predictions
         with (
+            closing(rows),
             closing(self.stream(read_chunks, request)) as chunks,
-            closing(self.inference.predict(chunks, deadly, task.ask_again)) as predicted,
+            closing(
+                self.inference.predict(chunks, deadly, task.ask_again, first_row=rows.count)
+            ) as predicted,
             closing(prefetch(predicted, ahead)) as predicted_ahead,
         ):
             for batch, predictions in predicted_ahead:
                 companions = batch.companions
                 answers = (predictions, *companions)
-                for number, (contract, answer) in enumerate(zip(contracts, answers, strict=True)):
-                    labels, batch_rejected = _encode(batch, answer, contract)
-                    for row, reason in batch_rejected.items():
-                        rejected[number][batch.first_row + row] = reason
-                    table = with_keys(labels, batch.keys, contract)
-                    tables[number].append(table)
-        whole = [pa.concat_tables(parts).combine_chunks() for parts in tables]
-        return list(zip(whole, rejected, strict=True))
+                for taken, contract, answer in zip(labelled, contracts, answers, strict=True):
+                    labels, rejected = _encode(batch, answer, contract)
+                    taken.add(with_keys(labels, batch.keys, contract), rejected)
+        return [taken.whole() for taken in labelled]
 
 
 def _encode(batch: InferenceBatch, predictions: Predictions, contract: Contract) -> _Written:

@@ -112,6 +112,6 @@ def test_a_fresh_label_set_is_listed_fragment_by_fragment(folder, monkeypatch):
     def no(*_, **__):
         raise AssertionError("nothing was written before")
 
-    monkeypatch.setattr(worker, "commit_written", no)
+    monkeypatch.setattr(worker, "find_written", no)
     label_pool(load_job(make_job(folder)), "teacher", engine="local")
     assert len(open_storage(str(folder / "root")).folder("labels").list_objects()) > 9
