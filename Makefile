@@ -29,6 +29,9 @@ test: $(VENV)/.dev  ## set up, then the tests (12 to 19 minutes on two cores)
 # more threads than cores: one that waits for others should sleep, not spin (a tenth of the CPU time of torch's tests)
 test test-slow: export OMP_WAIT_POLICY = PASSIVE
 
+# which vectors this CPU has is tried by each process that compiles, in others that load torch: 6 CPU-seconds
+test test-slow: export TORCHINDUCTOR_VEC_ISA_OK = 0
+
 test-slow: $(VENV)/.dev  ## the longer tests
 	$(BIN)/python -m pytest -m slow -n $(SLOW_TESTERS) $(BY_FILE)
 

@@ -62,6 +62,15 @@ _START_SECONDS = 300
 """Of a forkserver, on a machine where twenty others want a core."""
 
 
+def forked_cpu_seconds() -> float:
+    """CPU seconds of the processes that this one had forked and saw end, and of those that they
+    waited for."""
+    return sum(_cpu_seconds)
+
+
+_cpu_seconds: list[float] = []
+
+
 class Forked:
     """A forked process: what our tests use of `subprocess.Popen`, with the same meaning.
 
@@ -82,7 +91,9 @@ class Forked:
         """Return the exit code if it has ended: −N where signal N ended it."""
         with self._lock:
             if self.returncode is None and _is_readable(self._control, 0):
-                self.returncode = int(self._word(0))
+                code, seconds = self._word(0).split()
+                self.returncode = int(code)
+                _cpu_seconds.append(float(seconds))
             return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -262,12 +273,13 @@ class _Server:
 
     def _reap(self) -> None:
         while self.alive:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, used = os.wait4(-1, os.WNOHANG)
             if not pid:
                 return
             with self.alive.pop(pid) as control:
+                code, seconds = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
                 try:
-                    control.send(str(os.waitstatus_to_exitcode(status)).encode())
+                    control.send(f"{code} {seconds}".encode())
                 except OSError:
                     continue  # who asked for it is gone
 

@@ -25,7 +25,8 @@ exec(code, {"__name__": "__main__"})
 
 
 def link_environment(folder: Path, *packages: str) -> Path:
-    """Fill a folder with links to these and what their metadata says that they need."""
+    """Fill a folder with links to these, named as a requirement is, and what their metadata says
+    that they need."""
     folder.mkdir()
     for each in _with_needs(packages):
         roots = {Path(file).parts[0] for file in each.files or []}
@@ -55,19 +56,18 @@ def run_in(environment: Path, code: str, folder: Path) -> str:
 
 
 def _with_needs(packages: tuple[str, ...]) -> Iterator[Distribution]:
-    waiting = list(packages)
+    waiting = [(Requirement(each), {""}) for each in packages]
     seen = set()
     while waiting:
-        name = waiting.pop()
-        if name in seen:
+        need, extras = waiting.pop()
+        is_needed = not need.marker or any(need.marker.evaluate({"extra": each}) for each in extras)
+        key = (need.name, frozenset(need.extras))
+        if not is_needed or key in seen:
             continue
-        seen.add(name)
-        found = distribution(name)
+        seen.add(key)
+        found = distribution(need.name)
         yield found
-        for text in found.requires or []:
-            need = Requirement(text)
-            if need.marker is None or need.marker.evaluate({"extra": ""}):
-                waiting.append(need.name)
+        waiting += [(Requirement(text), {"", *need.extras}) for text in found.requires or []]
 
 
 def _link_torchvision_cpu(folder: Path) -> None:

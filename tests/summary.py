@@ -1,5 +1,8 @@
-"""What a run of the tests cost: seconds by file, and how many Rays were started, over all
-processes of xdist and what they start.
+"""What a run of the tests cost: seconds and CPU-seconds by file, and how many Rays were started,
+over all processes of xdist and what they start.
+
+A file's CPU-seconds are those of the tests' process, of what it waited for and of what was forked
+for it: not a Ray's, which is nobody's child. Those of the whole machine have them.
 
 Whoever starts a Ray takes a folder for it from `ray_folder`. The sessions that are found in it at
 the end are noted in a file that all processes of the run know by `DISTILL_TEST_SESSIONS`.
@@ -11,11 +14,21 @@ import atexit
 import os
 import shutil
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
+from tests.forkserver import forked_cpu_seconds
+
 _VARIABLE = "DISTILL_TEST_SESSIONS"
 _LEAST_SECONDS = 1.0
+_CLOCK_TICK = os.sysconf("SC_CLK_TCK")
+_BEGAN = pytest.StashKey[tuple[float, float]]()
+"""When the run began, and the machine's CPU-seconds then."""
+_SEEN = pytest.StashKey[float]()
+"""CPU-seconds until the last report."""
 _folders: dict[Path, str] = {}
 """That are not counted yet, and the file whose test took them."""
 
@@ -53,7 +66,21 @@ def _forget_all() -> None:
         forget_ray_folder(folder)
 
 
+def _cpu_seconds() -> float:
+    """Of this process so far, and of what it waited for or had forked."""
+    return sum(os.times()[:4]) + forked_cpu_seconds()
+
+
+def _machine_cpu_seconds() -> float:
+    """Since the machine's start, of all its processes."""
+    user, nice, system, _idle, _waits, *interrupts = map(
+        int, Path("/proc/stat").read_text("ascii").split(maxsplit=8)[1:8]
+    )
+    return (user + nice + system + sum(interrupts)) / _CLOCK_TICK
+
+
 def pytest_configure(config):
+    config.stash[_BEGAN] = (time.monotonic(), _machine_cpu_seconds())
     if not hasattr(config, "workerinput"):
         handle, name = tempfile.mkstemp(prefix="distill-sessions-")
         os.close(handle)
@@ -69,14 +96,34 @@ def pytest_unconfigure(config):
         Path(os.environ.pop(_VARIABLE)).unlink()
 
 
-def pytest_terminal_summary(terminalreporter):
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """A phase's report carries what it took of the CPU; xdist hands it on."""
+    report = yield
+    now = _cpu_seconds()
+    report.cpu_seconds = now - item.session.stash.get(_SEEN, 0.0)
+    item.session.stash[_SEEN] = now
+    return report
+
+
+def pytest_collection_finish(session):
+    session.stash[_SEEN] = _cpu_seconds()
+
+
+def pytest_terminal_summary(terminalreporter, config):
     seconds = defaultdict(float)
+    cpu_seconds = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:
             if hasattr(report, "duration") and hasattr(report, "nodeid"):
-                seconds[report.nodeid.partition("::")[0]] += report.duration
+                file = report.nodeid.partition("::")[0]
+                seconds[file] += report.duration
+                cpu_seconds[file] += getattr(report, "cpu_seconds", 0.0)
     if len(seconds) > 1:
-        _show_seconds(terminalreporter, seconds)
+        _show_seconds(terminalreporter, seconds, cpu_seconds)
+        began, used = config.stash[_BEGAN]
+        used, had = _machine_cpu_seconds() - used, (time.monotonic() - began) * os.cpu_count()
+        terminalreporter.line(f"{'':8}  {used:8.1f}  of the {had:.1f} that the machine had")
     rays = defaultdict(int)
     for line in Path(os.environ[_VARIABLE]).read_text("utf-8").splitlines():
         count, _, file = line.partition("\t")
@@ -85,14 +132,18 @@ def pytest_terminal_summary(terminalreporter):
         _show_rays(terminalreporter, rays)
 
 
-def _show_seconds(terminalreporter, seconds):
-    terminalreporter.section("seconds by file")
-    quick = [each for each in seconds.values() if each < _LEAST_SECONDS]
-    for file, each in sorted(seconds.items(), key=lambda item: -item[1]):
-        if each >= _LEAST_SECONDS:
-            terminalreporter.line(f"{each:8.1f}  {file}")
-    terminalreporter.line(f"{sum(quick):8.1f}  in {len(quick)} files of less than a second")
-    terminalreporter.line(f"{sum(seconds.values()):8.1f}  in all")
+def _show_seconds(terminalreporter, seconds, cpu_seconds):
+    def show(files, what):
+        all_seconds, cpu = (sum(each[file] for file in files) for each in (seconds, cpu_seconds))
+        terminalreporter.line(f"{all_seconds:8.1f}  {cpu:8.1f}  {what}")
+
+    terminalreporter.section("seconds, and CPU-seconds without Ray's, by file")
+    long = [file for file, each in seconds.items() if each >= _LEAST_SECONDS]
+    for file in sorted(long, key=seconds.get, reverse=True):
+        show([file], file)
+    quick = seconds.keys() - long
+    show(quick, f"in {len(quick)} files of less than a second")
+    show(seconds, "in all")
 
 
 def _show_rays(terminalreporter, rays):

@@ -49,8 +49,8 @@ _LEAST_EPOCHS = 3
 
 
 def resident(job: str, seconds: float) -> dict[str, Any]:
-    """Rows a second of a bare loop, compiled and in bfloat16, over the first batches of the job's
-    own feed, all on the device."""
+    """Rows a second of a bare loop, in bfloat16 and compiled where the job's is, over the first
+    batches of the job's own feed, all on the device."""
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     lesson = _lesson(job)
@@ -195,7 +195,7 @@ def _bare(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
     )
-    made, coming = torch.compile(network), cycle(batches)
+    made, coming = torch.compile(network) if training.compile else network, cycle(batches)
     kl = Kl(kind="kl", temperature=TEMPERATURE)
 
     def step() -> None:
