@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -23,7 +23,8 @@ from distill.core.errors import StorageError
 from distill.spec.uris import HUB_DATA
 from distill.storage.answers import answered
 from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
-from distill.storage.http import ReadOnlyStorage, request
+from distill.storage.http import ReadOnlyStorage, request, version
+from distill.storage.lines import Answer, Lines
 from distill.storage.request_counts import count
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -50,19 +51,10 @@ class HubStorage(ReadOnlyStorage):
         self.path = f"{root}/{quote(self._below)}".rstrip("/")
 
     @classmethod
-    def filesystem_class(cls) -> Any:
-        import huggingface_hub  # noqa: F401  an extra, whose credentials the requests carry
-        from fsspec.implementations.http import HTTPFileSystem
-
-        return HTTPFileSystem
-
-    @classmethod
-    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def connected(cls, **options: Any) -> Any:  # noqa: ARG003
         from huggingface_hub.utils import build_hf_headers
 
-        options = super().options(settings)
-        options["client_kwargs"]["headers"] = build_hf_headers(library_name="distill")
-        return options
+        return Lines(headers=build_hf_headers(library_name="distill"))
 
     def pinned(self) -> Storage:
         if _COMMIT.fullmatch(self._revision):
@@ -115,15 +107,14 @@ class HubStorage(ReadOnlyStorage):
         return f"{self.path}/{quote(key)}"
 
     @staticmethod
-    def _token(answer: Any) -> str:  # noqa: ARG004
+    def _token(answer: Answer, url: str) -> str:  # noqa: ARG004
         return ""  # the files of a commit are never others
 
-    async def _info(self, fs: Any, path: str) -> ObjectMeta:
+    def _info(self, fs: Lines, path: str) -> ObjectMeta:
         # a large file is redirected to a store with ETags of its own
-        async with request(fs, "HEAD", path, redirected=False) as answer:
-            size = answer.headers.get("X-Linked-Size") or answer.headers["Content-Length"]
-            etag = answer.headers.get("X-Linked-Etag") or answer.headers["ETag"]
-            return ObjectMeta(path, int(size), etag.removeprefix("W/").strip('"'))
+        said = request(fs, "HEAD", path, redirects=0).headers
+        size = said.get("X-Linked-Size") or said["Content-Length"]
+        return ObjectMeta(path, int(size), version(said.get("X-Linked-Etag") or said["ETag"]))
 
 
 def _endpoint() -> str:

@@ -31,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -59,6 +59,7 @@ _MOST_READS = 5
 Page = tuple[Sequence[ObjectMeta], str | None]
 """Some objects, and what tells the store where to go on; None at the end."""
 T = TypeVar("T")
+R = TypeVar("R")
 
 Address = tuple[tuple[str, str], ...]
 _filesystems: dict[tuple[int, type[RemoteStorage], Address, str], Any] = {}
@@ -74,12 +75,8 @@ def _filesystem(kind: type[RemoteStorage], address: Address) -> Any:
     key = (os.getpid(), kind, address, repr(settings))
     with _lock:
         if key not in _filesystems:
-            options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
-            options |= dict(address) | kind.options(settings)
-            filesystem = kind.filesystem_class()(**options)
-            filesystem.threads = Threads()
-            kind.prepare(filesystem)
-            _filesystems[key] = filesystem
+            _filesystems[key] = kind.connected(**{**dict(address), **settings})
+            _filesystems[key].threads = Threads()
         return _filesystems[key]
 
 
@@ -118,13 +115,9 @@ class RemoteStorage(Storage):
         return fsspec.get_filesystem_class(cls.scheme)
 
     @classmethod
-    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the filesystem is made with, where a job says `settings`."""
-        return dict(settings)
-
-    @classmethod
-    def prepare(cls, filesystem: Any) -> None:
-        """Change a new filesystem."""
+    def connected(cls, **options: Any) -> Any:
+        """Return a new filesystem of these options."""
+        return cls.filesystem_class()(use_listings_cache=False, skip_instance_cache=True, **options)
 
     def folder(self, *names: str) -> Storage:
         return type(self)("/".join([self.uri, *names]))
@@ -161,15 +154,15 @@ class RemoteStorage(Storage):
         return content
 
     def put(self, key: str, content: bytes) -> None:
-        self._put(key, content, lambda fs: self._write(fs, self._path(key), content, create=False))
+        self._put(key, content, partial(self._write, create=False))
 
     def create(self, key: str, content: bytes) -> bool:
         tries = 0
 
-        async def write(fs: Any) -> None:
+        def write(*what: Any) -> Awaitable[None]:
             nonlocal tries
             tries += 1
-            await self._write(fs, self._path(key), content, create=True)
+            return self._write(*what, create=True)
 
         try:
             self._put(key, content, write)
@@ -200,15 +193,13 @@ class RemoteStorage(Storage):
 
         return answered(where, ask)
 
-    def _ask_for_each(
-        self, where: str, items: Sequence[T], work: Callable[[Any, T], Any], size_bytes: int = 0
-    ) -> list[Any]:
-        """Return what `work(filesystem, item)` comes to for each, all asked at once; after a fault
+    def _ask_for_each(self, where: str, items: Sequence[T], work: Callable[[Any, T], R]) -> list[R]:
+        """Return what `work(filesystem, item)` returns for each, all asked at once; after a fault
         those alone that have not come are asked for again."""
-        found: dict[T, Any] = {}
+        found: dict[T, R] = {}
 
         def ask(fs: Any, item: T) -> None:
-            found[item] = result_of(fs, work(fs, item), size_bytes)
+            found[item] = work(fs, item)
 
         def ask_for_missing(fs: Any) -> None:
             missing = [item for item in items if item not in found]
@@ -274,9 +265,10 @@ class RemoteStorage(Storage):
 
         return self._ask_for_each(where, ranges, fetch)
 
-    def _put(self, key: str, content: bytes, write: Callable[[Any], Awaitable[None]]) -> None:
+    def _put(self, key: str, content: bytes, write: Callable[..., Awaitable[None]]) -> None:
+        path = self._path(key)
         with self._in_bucket():
-            self._ask(self.url(key), "put", write, len(content))
+            self._ask(self.url(key), "put", lambda fs: write(fs, path, content), len(content))
         count("bytes_written", len(content))
 
     async def _page(self, fs: Any, below: str, token: str) -> Page:
@@ -284,7 +276,7 @@ class RemoteStorage(Storage):
         page's token is empty."""
         raise NotImplementedError
 
-    def _info(self, fs: Any, path: str) -> Awaitable[ObjectMeta]:
+    def _info(self, fs: Any, path: str) -> Any:
         """Return what a listing says of an object; its key does not matter."""
         raise NotImplementedError
 
