@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.client import responses
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 from distill.core.errors import StorageError
@@ -56,21 +56,14 @@ class ReadOnlyStorage(RemoteStorage):
     def connected(cls, **options: Any) -> Any:  # noqa: ARG003
         return Lines()
 
-    def put(self, key: str, content: bytes) -> None:  # noqa: ARG002
-        raise self._refusal(key)
-
-    def create(self, key: str, content: bytes) -> bool:  # noqa: ARG002
-        raise self._refusal(key)
-
-    def delete(self, key: str) -> None:
-        raise self._refusal(key)
-
-    def _refusal(self, key: str) -> StorageError:
+    def _refuse(self, key: str, content: bytes = b"") -> NoReturn:  # noqa: ARG002
         scheme = urlsplit(self.uri).scheme
-        return StorageError(
+        raise StorageError(
             f"{self.url(key)} cannot be written: {scheme}:// is for reading pools."
             " Write to a disk or to a bucket."
         )
+
+    put = create = delete = _refuse
 
     @staticmethod
     def _token(answer: Answer, url: str) -> str:

@@ -8,22 +8,19 @@ have committed a moment ago), and stream: one page is in memory at a time.
 Each store's own class has the methods at the end, one HTTP request each where the store allows it:
 coroutines for that loop, or plain ones where the calling thread asks by itself. The clients' own
 repetitions are off: they would make the winner of a commit a loser and multiply the waits of
-`retry`, the one place that asks again. Nothing hangs (`transfers`).
-
-**Conditional put.** A lost race after an unanswered request may be this writer's own object, stored
-before the line broke, so the object is read and compared.
+`retry`. Nothing hangs (`transfers`).
 
 **A body is whole or an error.** It has the length that was asked for or announced. A whole object
 is held against the digest that its reader has of it (`read(key, is_right)`, as of weights, or of
-label data, whose xxh3 a commit names: 0.03 ms a MB), and where the reader has none against the MD5 that the store
-says of it, up to 1 MiB (every control object; 1.3 ms a MB). Bytes that differ are read again, and
-believed when they come the same twice: what a few stores say is no MD5, and what is damaged in the
-store itself the reader names. Ranges of a pool's files are held against their length and version
-alone, as by every other reader: no store says a digest of a part, TLS holds each record against its
-own, and Parquet's pages may have one each.
+label data, whose xxh3 a commit names: 0.03 ms a MB), and where the reader has none against the MD5
+that the store says of it, up to 1 MiB (every control object; 1.3 ms a MB). Bytes that differ are
+read again, and believed when they come the same twice: what a few stores say is no MD5, and what is
+damaged in the store itself the reader names. Ranges of a pool's files are held against their length
+and version alone, as by every other reader: no store says a digest of a part, TLS holds each record
+against its own, and Parquet's pages may have one each.
 
-**A reader** (`open`) knows the object's version, and asks for no other: a file replaced meanwhile
-is an error rather than a mixture of two. `RangeReader.prefetch` fetches many ranges at once.
+**A reader** (`open`) asks for no version of an object but the one it opened: a file replaced
+meanwhile is an error rather than a mixture of two.
 """
 
 from __future__ import annotations
@@ -32,7 +29,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO, ClassVar, TypeVar, cast
@@ -51,7 +48,7 @@ from distill.storage.base import (
 from distill.storage.range_reader import Range, RangeReader
 from distill.storage.request_counts import count
 from distill.storage.settings import options_of
-from distill.storage.transfers import LARGEST_BYTES, Threads, result_of
+from distill.storage.transfers import LARGEST_BYTES, result_of, side_by_side
 
 _MOST_READS = 5
 """Of an object whose bytes are not what its digest says."""
@@ -76,18 +73,13 @@ def _filesystem(kind: type[RemoteStorage], address: Address) -> Any:
     with _lock:
         if key not in _filesystems:
             _filesystems[key] = kind.connected(**{**dict(address), **settings})
-            _filesystems[key].threads = Threads()
         return _filesystems[key]
 
 
 def forget_filesystems() -> None:
     """Let the next request read the environment again."""
     with _lock:
-        forgotten = dict(_filesystems)
         _filesystems.clear()
-    for (process, *_), filesystem in forgotten.items():
-        if process == os.getpid():
-            filesystem.threads.close()
 
 
 class RemoteStorage(Storage):
@@ -128,8 +120,7 @@ class RemoteStorage(Storage):
         token: str | None = ""
         while token is not None:
             page = partial(self._page, below=below, token=token)
-            with self._in_bucket():
-                entries, token = self._ask(self.uri, "list", page)
+            entries, token = self._ask(self.uri, "list", page)
             for entry in entries:
                 found = True
                 if not entry.key.endswith("/"):  # by such a one a console shows a folder
@@ -167,6 +158,7 @@ class RemoteStorage(Storage):
         try:
             self._put(key, content, write)
         except PreconditionError:
+            # another's, or this one's own, stored before the line broke
             return tries > 1 and self.read_or_none(key) == content
         return True
 
@@ -191,7 +183,15 @@ class RemoteStorage(Storage):
             count(kind)
             return result_of(filesystem, work(filesystem), size_bytes)
 
-        return answered(where, ask)
+        try:
+            return answered(where, ask)
+        except ObjectMissingError as error:
+            if kind not in ("list", "put"):
+                raise
+            raise StorageError(
+                f"{self.uri}: there is no such bucket or container, {self._bucket!r}. Make it, or"
+                " correct the address."
+            ) from error
 
     def _ask_for_each(self, where: str, items: Sequence[T], work: Callable[[Any, T], R]) -> list[R]:
         """Return what `work(filesystem, item)` returns for each, all asked at once; after a fault
@@ -204,21 +204,10 @@ class RemoteStorage(Storage):
         def ask_for_missing(fs: Any) -> None:
             missing = [item for item in items if item not in found]
             count("get", len(missing) - 1)  # one request was counted for the call
-            fs.threads.run([partial(ask, fs, item) for item in missing])
+            side_by_side([partial(ask, fs, item) for item in missing])
 
         self._ask(where, "get", ask_for_missing)
         return [found[item] for item in items]
-
-    @contextmanager
-    def _in_bucket(self) -> Iterator[None]:
-        """Where a key cannot be what is missing, the bucket is."""
-        try:
-            yield
-        except ObjectMissingError as error:
-            raise StorageError(
-                f"{self.uri}: there is no such bucket or container, {self._bucket!r}. Make it, or"
-                " correct the address."
-            ) from error
 
     def _found(self, key: str, get: Callable[[str, str], T]) -> T:
         """Return `get(path, where)` of the object, which may be this folder itself."""
@@ -267,8 +256,7 @@ class RemoteStorage(Storage):
 
     def _put(self, key: str, content: bytes, write: Callable[..., Awaitable[None]]) -> None:
         path = self._path(key)
-        with self._in_bucket():
-            self._ask(self.url(key), "put", lambda fs: write(fs, path, content), len(content))
+        self._ask(self.url(key), "put", lambda fs: write(fs, path, content), len(content))
         count("bytes_written", len(content))
 
     async def _page(self, fs: Any, below: str, token: str) -> Page:
