@@ -1,9 +1,8 @@
 """What an answer of a store, or the lack of one, means: pass by itself, no such object, a lost
 race, or an error with a name.
 
-Not asked again: refused credentials (401, 403 and their codes), 404, 412 and every other 4xx, for
-they will be answered the same. Asked again: 5xx, 408, 429, S3's 409 (another conditional write is
-under way), lines that break, time-outs, and bodies that are not whole.
+Asked again: 5xx, 408, 429, S3's 409 (another conditional write is under way), lines that break,
+time-outs, and bodies that are not whole. All else would be answered the same.
 """
 
 from __future__ import annotations

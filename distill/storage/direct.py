@@ -2,8 +2,8 @@
 
 A request through s3fs costs 2 ms of CPU in botocore, its body is copied four times on the one
 thread of the event loop, and to wait for that loop takes 0.3 ms. None of it is needed for a GET:
-the client signs an object's address once (`generate_presigned_url`), after which any range of any
-version is asked for by urllib3 (`lines`), which botocore brings.
+the client signs an object's address once, after which any range of any version is asked for by
+`lines`.
 
 Not Arrow's client, which is no quicker: it has no `If-Match`, so that a file replaced meanwhile is
 read as a mixture of two; it asks for the size before each object; and its own retries and time-outs

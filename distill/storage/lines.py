@@ -82,22 +82,22 @@ class Lines:
         except urllib3.exceptions.MaxRetryError as error:
             raise error.reason or error from error  # its own words hold the address
         try:
-            is_given = answer.status < 300
-            content = _whole_body(answer, most_bytes if is_given else math.inf, is_given)
+            content = _whole_body(answer, most_bytes)
         except BaseException:
             answer.close()  # with the line, on which more would come
             raise
         return Answer(answer.status, answer.headers, content)
 
 
-def _whole_body(answer: urllib3.BaseHTTPResponse, most_bytes: float, is_measured: bool) -> bytes:
-    left = answer.length_remaining
-    if is_measured and left is None and not answer.chunked:
+def _whole_body(answer: urllib3.BaseHTTPResponse, most_bytes: float) -> bytes:
+    if answer.status >= 300:
+        return answer.read(decode_content=False)
+    if answer.length_remaining is None and not answer.chunked:
         raise BrokenBodyError("the server does not say how long the body is")
-    come_bytes = 0
     pieces: list[bytes] = []
     while True:
-        if come_bytes + (left or 0) > most_bytes:
+        left = answer.length_remaining
+        if sum(map(len, pieces)) + (left or 0) > most_bytes:
             raise BodyTooLongError(f"more is to come than the {most_bytes:,} bytes asked for")
         # where the length is not known, one byte more tells that it is too long
         step = int(min(_STEP_BYTES, left or most_bytes + 1))
@@ -106,8 +106,6 @@ def _whole_body(answer: urllib3.BaseHTTPResponse, most_bytes: float, is_measured
             # a body of one piece is not copied
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.append(piece)
-        come_bytes += len(piece)
-        left = answer.length_remaining
 
 
 class _Paced(io.RawIOBase):

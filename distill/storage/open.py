@@ -20,7 +20,7 @@ from importlib import import_module
 from urllib.parse import urlsplit
 
 from distill.core.errors import JobError
-from distill.spec.uris import wrong_uri
+from distill.spec.uris import is_remote, wrong_uri
 from distill.storage.base import NotImplementedByStoreError, Storage
 from distill.storage.local import LocalStorage
 
@@ -33,11 +33,6 @@ _REMOTE = {
     "https": ("http", "HttpStorage"),
 }
 """Module and class of each scheme's store. A local job loads none of them."""
-
-
-def is_remote(uri: str) -> bool:
-    """Whether machines other than this one can read `uri`."""
-    return urlsplit(uri).scheme not in ("", "file")
 
 
 def require_conditional_put(root: Storage) -> None:

@@ -1,8 +1,8 @@
 """A prefix of an S3 bucket, by s3fs. Endpoint, region, profile and credentials come from where
 every AWS client reads them, or from the job (`settings`), other settings from fsspec's own.
 
-Of our own is what s3fs has not. Its requests are made by `S3FileSystem._call_s3`, one HTTP request
-a call; GETs by plain HTTP on the calling thread where that can be (`direct`).
+Requests are made by `S3FileSystem._call_s3`, one of HTTP a call; GETs by plain HTTP on the calling
+thread where that can be (`direct`).
 
 **Conditional put** is `If-None-Match: *`. **A reader** takes the last 64 KB with its first request,
 which tells size and ETag too: a Parquet file costs one request for its footer. All further requests
