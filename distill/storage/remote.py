@@ -48,7 +48,7 @@ from distill.storage.base import (
 from distill.storage.range_reader import Range, RangeReader
 from distill.storage.request_counts import count
 from distill.storage.settings import options_of
-from distill.storage.transfers import LARGEST_BYTES, result_of, side_by_side
+from distill.storage.transfers import LARGEST_BYTES, Threads, result_of
 
 _MOST_READS = 5
 """Of an object whose bytes are not what its digest says."""
@@ -73,13 +73,18 @@ def _filesystem(kind: type[RemoteStorage], address: Address) -> Any:
     with _lock:
         if key not in _filesystems:
             _filesystems[key] = kind.connected(**{**dict(address), **settings})
+            _filesystems[key].threads = Threads()
         return _filesystems[key]
 
 
 def forget_filesystems() -> None:
     """Let the next request read the environment again."""
     with _lock:
+        forgotten = dict(_filesystems)
         _filesystems.clear()
+    for (process, *_), filesystem in forgotten.items():
+        if process == os.getpid():
+            filesystem.threads.close()
 
 
 class RemoteStorage(Storage):
@@ -204,7 +209,7 @@ class RemoteStorage(Storage):
         def ask_for_missing(fs: Any) -> None:
             missing = [item for item in items if item not in found]
             count("get", len(missing) - 1)  # one request was counted for the call
-            side_by_side([partial(ask, fs, item) for item in missing])
+            fs.threads.run([partial(ask, fs, item) for item in missing])
 
         self._ask(where, "get", ask_for_missing)
         return [found[item] for item in items]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from threading import Thread
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any
 
 from fsspec.asyn import sync
@@ -21,6 +22,8 @@ LARGEST_BYTES = 64 << 20
 """What a whole object of unknown size may hold, where its time is limited."""
 CONNECTIONS = 64
 """Requests at once, and lines that are kept."""
+_ENDING_SECONDS = 2.0
+"""What requests in work have at the end."""
 
 
 def seconds_for(size_bytes: float) -> float:
@@ -59,25 +62,32 @@ def result_of(filesystem: Any, work: Any, size_bytes: float = 0) -> Any:
     return boxed[0]
 
 
-def side_by_side(work: Sequence[Callable[[], None]]) -> None:
-    """Do all at once, to the end. Raises the first error. The threads hold up no end of a process
-    whose store is silent."""
-    left = iter(work)
-    errors: list[Exception] = []
+class Threads:
+    """Those on which the requests of one client wait side by side."""
 
-    def do_some() -> None:
-        for each in left:
-            try:
-                each()
-            except Exception as error:  # noqa: BLE001
-                errors.append(error)
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(CONNECTIONS, "distill-get")
+        self._in_work: set[Future[None]] = set()
 
-    helpers = min(len(work), CONNECTIONS) - 1
-    threads = [Thread(target=do_some, name="distill-get", daemon=True) for _ in range(helpers)]
-    for thread in threads:
-        thread.start()
-    do_some()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
+    def run(self, work: Sequence[Callable[[], None]]) -> None:
+        """Do all at once, to the end. Raises the first error."""
+        if len(work) == 1:
+            work[0]()
+            return
+        futures = [self._pool.submit(each) for each in work]
+        for future in futures:
+            self._in_work.add(future)
+            future.add_done_callback(self._in_work.discard)
+        # `wait` would wait for ever for one that `close` cancelled before it began
+        for future in futures:
+            with suppress(Exception):
+                future.result()
+        for future in futures:
+            future.result()
+
+    def close(self) -> None:
+        """End the threads; a store that is silent is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        _, unfinished = wait(self._in_work, _ENDING_SECONDS)
+        if not unfinished:
+            self._pool.shutdown()

@@ -2,8 +2,6 @@
 
 import logging
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -288,36 +286,24 @@ async def _create_connector(session, _proxy_url):
     return TCPConnector(limit=session._max_pool_connections)
 
 
-ENDING = """
-import sys, threading
-from distill.storage.open import close_stores, open_storage
+def test_a_silent_store_holds_up_the_end(odd, folder, monkeypatch):
+    monkeypatch.setattr(transfers, "_ENDING_SECONDS", 0.2)
+    file = folder.open("a")
+    odd.asked.clear()
+    odd.answers += ["silence"] * 2
+    reading = threading.Thread(target=_read_in_vain, args=(file,), daemon=True)
+    reading.start()
+    wait_until(lambda: len(odd.asked) == 2)
+    began = time.monotonic()
+    close_stores()
+    assert time.monotonic() - began < 10 * slowness()
+    odd.close()
+    reading.join()
 
-folder = open_storage("s3://bucket/x")
-folder.read("a")
-file = folder.open("a")
-for _ in range(2):
-    print("ready", flush=True)
-    sys.stdin.readline()
-    ranges = [(0, 100), (5000, 5100)]
-    threading.Thread(target=file._fetch, args=(ranges,), daemon=True).start()
-close_stores()
-"""
 
-
-def test_a_silent_store_holds_up_the_end(odd):
-    command = [sys.executable, "-c", ENDING]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as process:
-        assert process.stdout.readline() == "ready\n"
-        odd.asked.clear()
-        odd.answers += ["silence"] * 4
-        process.stdin.write("\n")
-        process.stdin.flush()
-        wait_until(lambda: len(odd.asked) == 2)
-        began = time.monotonic()
-        process.communicate("\n")
-        assert process.returncode == 0
-        assert time.monotonic() - began < 10 * slowness()
+def _read_in_vain(file):
+    with suppress(StorageError):
+        file._fetch([(0, 100), (5000, 5100)])
 
 
 def test_a_line_that_a_firewall_forgot_is_taken_again(odd, folder):
@@ -331,7 +317,8 @@ def test_a_line_that_a_firewall_forgot_is_taken_again(odd, folder):
     pool._put_conn(line)
 
 
-def test_who_reads_while_the_stores_are_closed_waits_for_ever(odd, folder, monkeypatch):
+def test_who_waits_for_what_never_began_waits_for_ever(odd, folder, monkeypatch):
+    monkeypatch.setattr(transfers, "_ENDING_SECONDS", 0.2)
     monkeypatch.setattr(transfers, "CONNECTIONS", 2)
     close_stores()
     folder.read("a")
@@ -339,14 +326,18 @@ def test_who_reads_while_the_stores_are_closed_waits_for_ever(odd, folder, monke
     odd.asked.clear()
     odd.answers += ["silence"] * 2
     ranges = [(start, start + 100) for start in range(0, 10_000, 2_000)]
-    reading = threading.Thread(target=_read_in_vain, args=(file, ranges), daemon=True)
+    errors = []
+    reading = threading.Thread(target=_read_closed, args=(file, ranges, errors), daemon=True)
     reading.start()
     wait_until(lambda: len(odd.asked) == 2)
     close_stores()
     odd.close()
     wait_until(lambda: not reading.is_alive())
+    assert len(errors) == 1
 
 
-def _read_in_vain(file, ranges):
-    with suppress(StorageError):
+def _read_closed(file, ranges, errors):
+    try:
         file._fetch(ranges)
+    except StorageError as error:
+        errors.append(error)
