@@ -30,7 +30,7 @@ _NO_CREDENTIALS = {
 _WRONG_REDIRECTS = {"LocationValueError", "ResponseError"}
 _FINAL = _NO_CREDENTIALS | _WRONG_REDIRECTS
 _BROKEN_LINES = {
-    "BrokenBodyError", "TimeoutError", "ConnectionError",
+    "BrokenBodyError", "CancelledError", "TimeoutError", "ConnectionError",
     "HTTPClientError", "IncompleteReadError", "ResponseParserError",  # botocore's
     "ClientConnectionError", "ClientPayloadError",  # aiohttp's
     "HTTPError",  # urllib3's

@@ -7,8 +7,8 @@ the client signs an object's address once, after which any range of any version 
 
 Not Arrow's client, which is no quicker: it has no `If-Match`, so that a file replaced meanwhile is
 read as a mixture of two; it asks for the size before each object; and its own retries and time-outs
-would stand beside ours. obstore takes 0.3 ms where this takes 0.6, but for 16 ranges of 1 MB 8.5 ms
-of CPU where this takes 9.5, which is not worth another library with an event loop of its own.
+would stand beside ours. obstore is quicker by less than another event loop is worth
+(tests/benchmarks/results/reads.md).
 
 What this way cannot do goes s3fs's: keys of customers, requester pays and whatever else is said
 with each request, proxies, keys with "." or ".." for a folder, the first GET of a bucket (which
@@ -106,7 +106,9 @@ class DirectGets:
         url: str = await client.generate_presigned_url(
             "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=_SIGNED_SECONDS
         )
-        if self._lines is None and not _has_more_to_say(self._filesystem, client):
+        # what each GET is to say beside its address, as whose the bucket must be
+        members = client.meta.service_model.operation_model("GetObject").input_shape.members
+        if self._lines is None and not self._filesystem.s3_additional_kwargs.keys() & members:
             self._lines = _lines(client, url)
         if self._lines is None:
             self._from[bucket] = math.inf
@@ -120,12 +122,6 @@ class DirectGets:
 def _signer(signature_version: Any, **_: Any) -> str | None:
     """Botocore signs addresses by version 2 where a region once took it; new buckets do not."""
     return "s3v4-query" if signature_version == "s3v4-query" else None
-
-
-def _has_more_to_say(filesystem: Any, client: Any) -> bool:
-    """Whether each GET is to say what an address does not, as whose the bucket must be."""
-    members = client.meta.service_model.operation_model("GetObject").input_shape.members
-    return any(name in members for name in filesystem.s3_additional_kwargs)
 
 
 def _lines(client: Any, url: str) -> Lines | None:

@@ -3,11 +3,10 @@ that lists files, one URL a line, relative to it or whole. Empty lines and what 
 left out; nothing can be written.
 
 A file's key is its line. Its token is the server's ETag, or where there is none the date of its
-last change; a server that says neither is refused, since nobody could tell another file from it.
-Parts of a file are asked for by range, and a server that sends the whole file instead is refused.
-Each answer's token is compared with the one that was opened, rather than sent as `If-Match`, which
-no weak ETag ever matches. So is the range that it says it gives, since some servers answer "the last
-64 KiB" with the first, or with none at all.
+last change; a server that says neither is refused. Parts of a file are asked for by range, and a
+server that sends the whole file instead is refused. Each answer's token is compared with the one
+that was opened, rather than sent as `If-Match`, which no weak ETag ever matches. So is the range
+that it says it gives: some servers answer "the last 64 KiB" with the first, or with none at all.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ _SAFE = "/:%+,;=@~!$&'()*"
 _COPY = "Copy the files to a disk or to a bucket, and name that folder."
 _WITHOUT_RANGES = "gives whole files, and no ranges of them"
 _ANOTHER_RANGE = "gives another range than it is asked for"
+_NO_VERSION = "says neither ETag nor Last-Modified, so nobody could tell when the file changes"
 _PARTIAL = 206
 _NO_SUCH_RANGE = 416
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -70,10 +70,7 @@ class ReadOnlyStorage(RemoteStorage):
         """What tells the version of a file that an answer is of."""
         token = version(answer.headers.get("ETag", "")) or answer.headers.get("Last-Modified", "")
         if not token:
-            raise _wrong(
-                url,
-                "says neither ETag nor Last-Modified, so nobody could tell when the file changes",
-            )
+            raise _wrong(url, _NO_VERSION)
         return token
 
     def _info(self, fs: Lines, path: str) -> ObjectMeta:

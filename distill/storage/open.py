@@ -1,12 +1,10 @@
 """Objects behind a URI: the only module that knows one store from another.
 
-A `Storage` is a folder of objects. Keys are relative, with forward slashes. Two ways of writing
-exist, and the exactly-once protocol of `distill.labels` rests on the second:
-
-- `put` writes whole objects under keys that nobody else uses; readers see all of it or nothing.
-- `put_if_absent` writes small objects that must win a race. It returns whether the stored object is
-  *this* writer's: a lost line or a 412 is settled by reading what is there, because a store may
-  keep the put and lose the answer.
+A `Storage` is a folder of objects. Keys are relative, with forward slashes. `put` writes whole
+objects under keys that nobody else uses; readers see all of it or nothing. `put_if_absent`, on which
+the exactly-once protocol of `distill.labels` rests, writes small ones that must win a race. It
+returns whether the stored object is *this* writer's: a lost line or a 412 is settled by reading what
+is there, because a store may keep the put and lose the answer.
 
 Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's rows (`is_hidden`).
 """

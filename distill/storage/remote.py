@@ -135,11 +135,11 @@ class RemoteStorage(Storage):
                 yield self.entry(self._own_name)
 
     def entry(self, key: str) -> ObjectMeta:
-        def ask(path: str, where: str) -> ObjectMeta:
-            found: ObjectMeta = self._ask(where, "get", lambda fs: self._info(fs, path))
-            return replace(found, key=key)
+        def ask(path: str, where: str) -> Any:
+            return self._ask(where, "get", lambda fs: self._info(fs, path))
 
-        return self._found(key, ask)
+        found: ObjectMeta = self._found(key, ask)
+        return replace(found, key=key)
 
     def open(self, key: str) -> BinaryIO:
         return self._found(key, self._open)
@@ -193,10 +193,13 @@ class RemoteStorage(Storage):
         except ObjectMissingError as error:
             if kind not in ("list", "put"):
                 raise
-            raise StorageError(
-                f"{self.uri}: there is no such bucket or container, {self._bucket!r}. Make it, or"
-                " correct the address."
-            ) from error
+            raise StorageError(f"{self.uri}: {self._no_place()}") from error
+
+    def _no_place(self) -> str:
+        return (
+            f"there is no such bucket or container, {self._bucket!r}. Make it, or correct the"
+            " address."
+        )
 
     def _ask_for_each(self, where: str, items: Sequence[T], work: Callable[[Any, T], R]) -> list[R]:
         """Return what `work(filesystem, item)` returns for each, all asked at once; after a fault

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any
-
-from fsspec.asyn import sync
 
 from distill.storage.answers import BrokenBodyError
 
@@ -47,19 +45,12 @@ class Pace:
 
 
 def result_of(filesystem: Any, work: Any, size_bytes: float = 0) -> Any:
-    """Return `work`, or where that is awaited what it comes to on the filesystem's event loop, in
-    the time for `size_bytes`. Raises TimeoutError, BrokenBodyError where it was cancelled."""
-    if not isinstance(work, Awaitable):
+    """Return `work`, or where that is a coroutine what it comes to on the filesystem's event loop,
+    in the time for `size_bytes`. Raises TimeoutError, CancelledError."""
+    if not isinstance(work, Coroutine):
         return work
-    limit_seconds = seconds_for(size_bytes)
-
-    async def within_limit() -> tuple[Any]:
-        return (await asyncio.wait_for(work, limit_seconds),)
-
-    boxed = sync(filesystem.loop, within_limit)
-    if boxed is None:  # what fsspec makes of a request that somebody cancelled
-        raise BrokenBodyError("the request was cancelled")
-    return boxed[0]
+    in_time = asyncio.wait_for(work, seconds_for(size_bytes))
+    return asyncio.run_coroutine_threadsafe(in_time, filesystem.loop).result()
 
 
 class Threads:
