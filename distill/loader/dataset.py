@@ -53,7 +53,7 @@ from distill.spec.networks import Ngrams, TextTokens
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features, ImageFeatures, TextFeatures
 from distill.spec.students import RowWeight
-from distill.storage.open import is_remote
+from distill.spec.uris import is_remote
 
 CHUNK_BYTES = 32 << 20
 """What a decoded chunk may take."""

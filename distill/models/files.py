@@ -25,9 +25,9 @@ from types import ModuleType
 
 from distill.core.errors import JobError, MissingExtraError, StorageError
 from distill.core.schema import digest
-from distill.spec.uris import CACHE, HUB, is_hub
+from distill.spec.uris import CACHE, HUB, is_hub, is_remote
 from distill.storage.base import ObjectMeta, is_hidden
-from distill.storage.open import is_remote, open_storage
+from distill.storage.open import open_storage
 
 # formats that hold code, which runs when they are opened
 _UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".msgpack", ".py")

@@ -42,6 +42,11 @@ def is_hub(uri: str) -> bool:
     return bool(match)
 
 
+def is_remote(uri: str) -> bool:
+    """Whether machines other than this one can read `uri`."""
+    return urlsplit(uri).scheme not in ("", "file")
+
+
 def is_read_only(uri: str) -> bool:
     """Whether nothing can be written to `uri`, as to a data set of the hub or a web server."""
     scheme = urlsplit(uri).scheme

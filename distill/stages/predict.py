@@ -40,10 +40,10 @@ from distill.pools.formats.registry import pool_format, read_footer, read_rows, 
 from distill.pools.listing import list_shards
 from distill.spec.outputs import Outputs
 from distill.spec.pools import CsvDialect
-from distill.spec.uris import resolve_uri
+from distill.spec.uris import is_remote, resolve_uri
 from distill.stages.exported_student import ExportedStudent, column_names, load_student
 from distill.storage.base import Storage
-from distill.storage.open import is_remote, open_storage
+from distill.storage.open import open_storage
 
 # of the output's row groups; of images fewer are computed at once (`_part_rows`)
 _PART_ROWS = 8_192

@@ -7,7 +7,6 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 from distill.storage.base import ObjectMeta
@@ -23,23 +22,19 @@ class AzureStorage(RemoteStorage):
     extra = "azure"
 
     @classmethod
-    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def connected(cls, **options: Any) -> Any:
         limits = {"connection_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS}
-        return {**settings, **limits}
-
-    @classmethod
-    def prepare(cls, filesystem: Any) -> None:
+        filesystem = super().connected(**options, **limits)
         # Azure's client asks four times
         filesystem.service_client._config.retry_policy.total_retries = 0
+        return filesystem
 
     async def _page(self, fs: Any, below: str, token: str) -> Page:
         container = fs.service_client.get_container_client(self._bucket)
-        pages = container.list_blobs(name_starts_with=below, results_per_page=1000).by_page(
-            token or None
-        )
+        blobs = container.list_blobs(name_starts_with=below, results_per_page=1000)
+        pages = blobs.by_page(token or None)
         async for page in pages:
-            entries = [_meta(properties) async for properties in page]
-            return entries, pages.continuation_token or None
+            return [_meta(blob) async for blob in page], pages.continuation_token or None
         return [], None
 
     async def _info(self, fs: Any, path: str) -> ObjectMeta:
@@ -48,12 +43,8 @@ class AzureStorage(RemoteStorage):
     async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
         from azure.core import MatchConditions
 
-        stream = await _blob(fs, path).download_blob(
-            start,
-            stop - start,
-            etag=f'"{token}"',
-            match_condition=MatchConditions.IfNotModified,
-        )
+        condition = {"etag": f'"{token}"', "match_condition": MatchConditions.IfNotModified}
+        stream = await _blob(fs, path).download_blob(start, stop - start, **condition)
         return cast("bytes", await stream.readall())
 
     async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:

@@ -14,25 +14,22 @@ CONDITIONAL_LIMIT_BYTES = 1 << 20
 """Stores ignore the condition of multipart uploads, so larger objects are never written
 conditionally."""
 
-
 IsRight = Callable[[bytes], bool]
 
 
+@dataclass
 class HasSha256:
-    """Says whether bytes have a sha256, for `Storage.read` and for its caller, who names what is
-    wrong; what was right is not hashed a second time."""
+    """Says whether bytes have a sha256 (hex), for `Storage.read` and for its caller, who names what
+    is wrong; what was right is not hashed a second time."""
 
-    def __init__(self, sha256: str) -> None:
-        """Take it in hex."""
-        self._sha256 = sha256
-        self._right: bytes | None = None
+    sha256: str
+    _right: bytes | None = None
 
     def __call__(self, content: bytes) -> bool:
         if content is self._right:
             return True
-        is_right = hashlib.sha256(content).hexdigest() == self._sha256
-        if is_right:
-            self._right = content
+        is_right = hashlib.sha256(content).hexdigest() == self.sha256
+        self._right = content if is_right else self._right
         return is_right
 
 
@@ -40,13 +37,11 @@ class ObjectMissingError(StorageError):
     """No object lies under the key."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(
-            f"{url} is not there. Restore it from a copy, or run the same command again."
-        )
+        super().__init__(url)  # from which a worker's is made again
         self.url = url
 
-    def __reduce__(self) -> tuple[type[ObjectMissingError], tuple[str]]:
-        return type(self), (self.url,)  # it travels from a worker
+    def __str__(self) -> str:
+        return f"{self.url} is not there. Restore it from a copy, or run the same command again."
 
 
 class NotImplementedByStoreError(StorageError):

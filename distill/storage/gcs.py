@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from distill.storage.base import ObjectMeta
 from distill.storage.remote import Page, RemoteStorage
-from distill.storage.transfers import client_timeout
+from distill.storage.transfers import ANSWER_SECONDS, CONNECT_SECONDS
 
 
 class GcsStorage(RemoteStorage):
@@ -31,25 +31,23 @@ class GcsStorage(RemoteStorage):
         return GCSFileSystem
 
     @classmethod
-    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {**settings, "requests_timeout": client_timeout()}
+    def connected(cls, **options: Any) -> Any:
+        from aiohttp import ClientTimeout
 
-    @classmethod
-    def prepare(cls, filesystem: Any) -> None:
+        limits = ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
+        filesystem = super().connected(**options, requests_timeout=limits)
         # gcsfs asks six times
-        once = type(filesystem)._request.__wrapped__
-        filesystem._request = partial(once, filesystem)
+        filesystem._request = partial(type(filesystem)._request.__wrapped__, filesystem)
+        return filesystem
 
     async def _page(self, fs: Any, below: str, token: str) -> Page:
         said = {"prefix": below, "pageToken": token or None, "maxResults": 1000}
         page = await fs._call("GET", "b/{}/o", self._bucket, json_out=True, **said)
-        entries = [_meta(item) for item in page.get("items", ())]
-        return entries, page.get("nextPageToken")
+        return [_meta(item) for item in page.get("items", ())], page.get("nextPageToken")
 
     async def _info(self, fs: Any, path: str) -> ObjectMeta:
         bucket, _, key = path.partition("/")
-        item = await fs._call("GET", "b/{}/o/{}", bucket, key, json_out=True)
-        return _meta(item)
+        return _meta(await fs._call("GET", "b/{}/o/{}", bucket, key, json_out=True))
 
     async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
         try:

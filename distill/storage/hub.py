@@ -3,9 +3,9 @@
 A revision may move, so it is resolved to a commit once (`pinned`), and a pool's inventory stores
 which: files are listed and read at that commit until the job names another revision.
 huggingface_hub's filesystem lists them, with its credentials (HF_TOKEN, `hf auth login`) and its
-address (HF_ENDPOINT). They are read by ranges of `…/resolve/COMMIT/PATH` like any other file behind
-https, since that filesystem's own reader asks again by itself. A file's token is its sha256, or
-git's id of it where it is small.
+address (HF_ENDPOINT); a listing counts as one request. They are read by ranges of
+`…/resolve/COMMIT/PATH` like any other file behind https, since that filesystem's own reader asks
+again by itself. A file's token is its sha256, or git's id of it where it is small.
 
 Tested against a server on loopback that speaks what is used of the hub: the revision's commit, the
 tree by pages, and `resolve` with its redirect to another host. The hub itself was out of reach.
@@ -15,20 +15,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
-from distill.core.errors import StorageError
 from distill.spec.uris import HUB_DATA
-from distill.storage.answers import answered
-from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
-from distill.storage.http import ReadOnlyStorage, request
-from distill.storage.request_counts import count
+from distill.storage.base import ObjectMeta, Storage
+from distill.storage.http import ReadOnlyStorage, request, version
+from distill.storage.lines import Answer, Lines
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-T = TypeVar("T")
 
 
 class HubStorage(ReadOnlyStorage):
@@ -50,32 +46,22 @@ class HubStorage(ReadOnlyStorage):
         self.path = f"{root}/{quote(self._below)}".rstrip("/")
 
     @classmethod
-    def filesystem_class(cls) -> Any:
-        import huggingface_hub  # noqa: F401  an extra, whose credentials the requests carry
-        from fsspec.implementations.http import HTTPFileSystem
-
-        return HTTPFileSystem
-
-    @classmethod
-    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def connected(cls, **options: Any) -> Any:  # noqa: ARG003
         from huggingface_hub.utils import build_hf_headers
 
-        options = super().options(settings)
-        options["client_kwargs"]["headers"] = build_hf_headers(library_name="distill")
-        return options
+        return Lines(headers=build_hf_headers(library_name="distill"))
 
     def pinned(self) -> Storage:
         if _COMMIT.fullmatch(self._revision):
             return self
         from huggingface_hub import HfApi
 
-        def ask() -> str:
+        def ask(_: Any) -> str:
             api = HfApi(endpoint=_endpoint())
             found = api.repo_info(self._data_set, revision=self._revision, repo_type="dataset")
             return str(found.sha)
 
-        commit = self._of_hub("get", ask)
-        head = f"hf://datasets/{self._data_set}@{commit}"
+        head = f"hf://datasets/{self._data_set}@{self._ask(self.uri, 'list', ask)}"
         return type(self)(f"{head}/{self._below}".rstrip("/"))
 
     def walk(self) -> Iterator[ObjectMeta]:
@@ -84,28 +70,20 @@ class HubStorage(ReadOnlyStorage):
         root = f"datasets/{self._data_set}@{quote(self._revision, safe='')}"
         below = f"{root}/{self._below}".rstrip("/")
 
-        def ask() -> dict[str, Any]:
+        def ask(_: Any) -> Any:
             files = HfFileSystem(endpoint=_endpoint(), skip_instance_cache=True)
-            found: dict[str, Any] = files.find(below, detail=True)
-            return found
+            return files.find(below, detail=True)
 
-        for name, entry in self._of_hub("list", ask).items():
+        for name, entry in self._ask(self.uri, "list", ask).items():
             key = self._own_name if name == below else name.removeprefix(f"{below}/")
             token = entry["lfs"]["sha256"] if entry["lfs"] else entry["blob_id"]
             yield ObjectMeta(key, int(entry["size"]), token)
 
-    def _of_hub(self, kind: str, ask: Callable[[], T]) -> T:
-        def counted() -> T:
-            count(kind)
-            return ask()
-
-        try:
-            return answered(self.uri, counted)
-        except ObjectMissingError as error:
-            raise StorageError(
-                f"{self.uri}: the hub shows no such data set or revision. Correct it, or set"
-                " HF_TOKEN to one that may read it."
-            ) from error
+    def _no_place(self) -> str:
+        return (
+            "the hub shows no such data set or revision. Correct it, or set HF_TOKEN to one that may"
+            " read it."
+        )
 
     @property
     def _own_name(self) -> str:
@@ -115,15 +93,14 @@ class HubStorage(ReadOnlyStorage):
         return f"{self.path}/{quote(key)}"
 
     @staticmethod
-    def _token(answer: Any) -> str:  # noqa: ARG004
+    def _token(answer: Answer, url: str) -> str:  # noqa: ARG004
         return ""  # the files of a commit are never others
 
-    async def _info(self, fs: Any, path: str) -> ObjectMeta:
+    def _info(self, fs: Lines, path: str) -> ObjectMeta:
         # a large file is redirected to a store with ETags of its own
-        async with request(fs, "HEAD", path, redirected=False) as answer:
-            size = answer.headers.get("X-Linked-Size") or answer.headers["Content-Length"]
-            etag = answer.headers.get("X-Linked-Etag") or answer.headers["ETag"]
-            return ObjectMeta(path, int(size), etag.removeprefix("W/").strip('"'))
+        said = request(fs, "HEAD", path, redirects=0).headers
+        size = said.get("X-Linked-Size") or said["Content-Length"]
+        return ObjectMeta(path, int(size), version(said.get("X-Linked-Etag") or said["ETag"]))
 
 
 def _endpoint() -> str:

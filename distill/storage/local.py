@@ -25,6 +25,7 @@ from distill.storage.request_counts import count
 _TEMPORARY = ".distill-"
 _PAGE_ENTRIES = 1000
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+_LINKS = "A root needs hard links, by which commits are made; use another root."
 _ADVICE = {
     errno.ENOSPC: "Make room there, then run the same command again; or write elsewhere.",
     errno.EDQUOT: (
@@ -54,7 +55,7 @@ class LocalStorage(Storage):
 
     def _entries(self) -> Iterator[ObjectMeta]:
         if self.path.is_file():
-            yield self._entry(self.path, self.path.name)
+            yield _entry(self.path, self.path.name)
             return
         above = len(str(self.path)) + 1
         for folder, _, names in os.walk(self.path, onerror=_refuse, followlinks=True):
@@ -63,7 +64,7 @@ class LocalStorage(Storage):
                     continue
                 file = f"{folder}/{name}"
                 try:
-                    yield self._entry(file, file[above:])
+                    yield _entry(file, file[above:])
                 except OSError as error:
                     # a file that is gone was deleted meanwhile; a link that leads nowhere is wrong
                     if os.path.islink(file) or not isinstance(error, FileNotFoundError):
@@ -71,25 +72,27 @@ class LocalStorage(Storage):
 
     def entry(self, key: str) -> ObjectMeta:
         count("get")
-        with self._reading(key):
-            return self._entry(self._file(key), key)
+        with self._reading(key) as file:
+            return _entry(file, key)
 
     def open(self, key: str) -> BinaryIO:
-        with self._reading(key):
-            return cast("BinaryIO", io.BufferedReader(_Counted(self._file(key))))
+        with self._reading(key) as file:
+            return cast("BinaryIO", io.BufferedReader(_Counted(file)))
+
+    def read(self, key: str, is_right: IsRight | None = None) -> bytes:  # noqa: ARG002
+        with self._reading(key) as file, _Counted(file) as opened:
+            return opened.readall()
 
     @contextmanager
-    def _reading(self, key: str) -> Iterator[None]:
+    def _reading(self, key: str) -> Iterator[Path]:
+        """Where an object lies; the folder may be one object itself."""
+        is_itself = key == self.path.name and self.path.is_file()
         try:
-            yield
+            yield self.path if is_itself else self.path / key
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(self.url(key)) from None
         except OSError as error:
             raise _refusal(error, self.url(key)) from error
-
-    def read(self, key: str, is_right: IsRight | None = None) -> bytes:  # noqa: ARG002
-        with self._reading(key), self.open(key) as file:
-            return file.read()
 
     def put(self, key: str, content: bytes) -> None:
         with self._writing(key, content) as temporary:
@@ -97,7 +100,15 @@ class LocalStorage(Storage):
 
     def create(self, key: str, content: bytes) -> bool:
         with self._writing(key, content) as temporary:
-            return _link(temporary, self.path / key)
+            try:
+                os.link(temporary, self.path / key)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                raise self._unwritten(key, error, _LINKS) from error
+        return True
 
     def delete(self, key: str) -> None:
         count("delete")
@@ -112,33 +123,27 @@ class LocalStorage(Storage):
     def _writing(self, key: str, content: bytes) -> Iterator[Path]:
         """A durable temporary file beside the key's, which is made durable under its name
         afterwards. Whatever fails, it goes."""
-        final = self.path / key
-        temporary = final.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        folder = (self.path / key).parent
+        temporary = folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
         count("put")
         try:
             try:
-                _make_folder(final.parent)
-                _write(temporary, content)
+                _make_folder(folder)
+                with temporary.open("wb") as opened:
+                    opened.write(content)
+                    opened.flush()
+                    os.fsync(opened.fileno())
                 yield temporary
             finally:
                 temporary.unlink(missing_ok=True)
-            _sync(final.parent)
+            _sync(folder)
         except OSError as error:
             advice = _ADVICE.get(error.errno or 0, "Mend that, or write elsewhere.")
-            raise StorageError(
-                f"{self.url(key)} cannot be written: {error.strerror}. {advice}"
-            ) from error
+            raise self._unwritten(key, error, advice) from error
         count("bytes_written", len(content))
 
-    def _file(self, key: str) -> Path:
-        """Where an object lies; the folder may be one object itself."""
-        is_itself = key == self.path.name and self.path.is_file()
-        return self.path if is_itself else self.path / key
-
-    @staticmethod
-    def _entry(file: Path | str, key: str) -> ObjectMeta:
-        status = os.stat(file)
-        return ObjectMeta(key, status.st_size, str(status.st_mtime_ns))
+    def _unwritten(self, key: str, error: OSError, advice: str) -> StorageError:
+        return StorageError(f"{self.url(key)} cannot be written: {error.strerror}. {advice}")
 
 
 class _Counted(io.FileIO):
@@ -159,26 +164,9 @@ class _Counted(io.FileIO):
         return content
 
 
-def _write(file: Path, content: bytes) -> None:
-    with file.open("wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-
-
-def _link(temporary: Path, final: Path) -> bool:
-    try:
-        os.link(temporary, final)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno in _NO_LINKS:
-            raise StorageError(
-                f"{final} cannot be written: {error.strerror}."
-                " A root needs hard links, by which commits are made; use another root."
-            ) from error
-        raise
-    return True
+def _entry(file: Path | str, key: str) -> ObjectMeta:
+    status = os.stat(file)
+    return ObjectMeta(key, status.st_size, str(status.st_mtime_ns))
 
 
 def _refuse(error: OSError) -> None:
@@ -198,11 +186,10 @@ def _refusal(error: OSError, where: str) -> StorageError:
 def _make_folder(folder: Path) -> None:
     """Make a folder and its parents, each durable: a commit in a folder that a power cut forgets is
     no commit."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:

@@ -1,16 +1,10 @@
 """Objects behind a URI: the only module that knows one store from another.
 
-A `Storage` is a folder of objects. Keys are relative, with forward slashes. Two ways of writing
-exist, and the exactly-once protocol of `distill.labels` rests on the second:
-
-- `put` writes whole objects under keys that nobody else uses; readers see all of it or nothing.
-- `put_if_absent` writes small objects that must win a race. It returns whether the stored object is
-  *this* writer's: a lost line or a 412 is settled by reading what is there, because a store may
-  keep the put and lose the answer.
-
-A store that does not answer is asked again in one place (`retry`); after its limit, and at once for
-what will not pass, a StorageError says what to mend. `request_counts` counts what the process
-asked.
+A `Storage` is a folder of objects. Keys are relative, with forward slashes. `put` writes whole
+objects under keys that nobody else uses; readers see all of it or nothing. `put_if_absent`, on which
+the exactly-once protocol of `distill.labels` rests, writes small ones that must win a race. It
+returns whether the stored object is *this* writer's: a lost line or a 412 is settled by reading what
+is there, because a store may keep the put and lose the answer.
 
 Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's rows (`is_hidden`).
 """
@@ -21,17 +15,12 @@ import gc
 import sys
 import uuid
 from importlib import import_module
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from distill.core.errors import JobError
-from distill.spec.uris import wrong_uri
+from distill.spec.uris import is_remote, wrong_uri
 from distill.storage.base import NotImplementedByStoreError, Storage
 from distill.storage.local import LocalStorage
-
-if TYPE_CHECKING:
-    from distill.storage.remote import RemoteStorage
-
 
 _REMOTE = {
     "s3": ("s3", "S3Storage"),
@@ -41,12 +30,7 @@ _REMOTE = {
     "http": ("http", "HttpStorage"),
     "https": ("http", "HttpStorage"),
 }
-"""Module and class of each scheme's store."""
-
-
-def is_remote(uri: str) -> bool:
-    """Whether machines other than this one can read `uri`."""
-    return urlsplit(uri).scheme not in ("", "file")
+"""Module and class of each scheme's store. A local job loads none of them."""
 
 
 def require_conditional_put(root: Storage) -> None:
@@ -81,21 +65,15 @@ def open_storage(uri: str) -> Storage:
     parts = urlsplit(uri)
     if not is_remote(uri):
         return LocalStorage(parts.path if parts.scheme else uri)
-    return _remote(parts.scheme)(uri.rstrip("/"))
+    module, name = _REMOTE[parts.scheme]
+    store: Storage = getattr(import_module(f"distill.storage.{module}"), name)(uri.rstrip("/"))
+    return store
 
 
 def close_stores() -> None:
     """Close this process's lines to all stores; whoever asks again opens others."""
-    # a local job has loaded none of them
     remote = sys.modules.get("distill.storage.remote")
     if remote is not None:
         remote.forget_filesystems()
         # filesystems close their lines when they are collected, and they lie in circles
         gc.collect()
-
-
-def _remote(scheme: str) -> type[RemoteStorage]:
-    module, name = _REMOTE[scheme]
-    # a local job loads none of them
-    found: type[RemoteStorage] = getattr(import_module(f"distill.storage.{module}"), name)
-    return found

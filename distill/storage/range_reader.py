@@ -43,15 +43,15 @@ class RangeReader(io.RawIOBase):
     def prefetch(self, ranges: Sequence[Range]) -> None:
         """Fetch `ranges` (first byte, byte after the last), near ones together, all at once; they
         take the place of those prefetched before."""
-        tail_start, _ = self._tail
-        wanted = [each for each in ranges if each[0] < tail_start]
-        starts = [start for start, _ in wanted]
-        stops = [stop for _, stop in wanted]
-        names = [""] * len(wanted)
-        _, starts, stops = merge_offset_ranges(
-            names, starts, stops, max_gap=_GAP_BYTES, max_block=_LONGEST_AHEAD_BYTES
-        )
         self._prefetched = []
+        wanted = [each for each in ranges if each[0] < self._tail[0]]
+        _, starts, stops = merge_offset_ranges(
+            [""] * len(wanted),
+            [start for start, _ in wanted],
+            [stop for _, stop in wanted],
+            max_gap=_GAP_BYTES,
+            max_block=_LONGEST_AHEAD_BYTES,
+        )
         contents = self._fetch(list(zip(starts, stops, strict=True)))
         self._prefetched = list(zip(starts, contents, strict=True))
 

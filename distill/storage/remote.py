@@ -8,22 +8,19 @@ have committed a moment ago), and stream: one page is in memory at a time.
 Each store's own class has the methods at the end, one HTTP request each where the store allows it:
 coroutines for that loop, or plain ones where the calling thread asks by itself. The clients' own
 repetitions are off: they would make the winner of a commit a loser and multiply the waits of
-`retry`, the one place that asks again. Nothing hangs (`transfers`).
-
-**Conditional put.** A lost race after an unanswered request may be this writer's own object, stored
-before the line broke, so the object is read and compared.
+`retry`. Nothing hangs (`transfers`).
 
 **A body is whole or an error.** It has the length that was asked for or announced. A whole object
 is held against the digest that its reader has of it (`read(key, is_right)`, as of weights, or of
-label data, whose xxh3 a commit names: 0.03 ms a MB), and where the reader has none against the MD5 that the store
-says of it, up to 1 MiB (every control object; 1.3 ms a MB). Bytes that differ are read again, and
-believed when they come the same twice: what a few stores say is no MD5, and what is damaged in the
-store itself the reader names. Ranges of a pool's files are held against their length and version
-alone, as by every other reader: no store says a digest of a part, TLS holds each record against its
-own, and Parquet's pages may have one each.
+label data, whose xxh3 a commit names: 0.03 ms a MB), and where the reader has none against the MD5
+that the store says of it, up to 1 MiB (every control object; 1.3 ms a MB). Bytes that differ are
+read again, and believed when they come the same twice: what a few stores say is no MD5, and what is
+damaged in the store itself the reader names. Ranges of a pool's files are held against their length
+and version alone, as by every other reader: no store says a digest of a part, TLS holds each record
+against its own, and Parquet's pages may have one each.
 
-**A reader** (`open`) knows the object's version, and asks for no other: a file replaced meanwhile
-is an error rather than a mixture of two. `RangeReader.prefetch` fetches many ranges at once.
+**A reader** (`open`) asks for no version of an object but the one it opened: a file replaced
+meanwhile is an error rather than a mixture of two.
 """
 
 from __future__ import annotations
@@ -31,8 +28,8 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO, ClassVar, TypeVar, cast
@@ -59,6 +56,7 @@ _MOST_READS = 5
 Page = tuple[Sequence[ObjectMeta], str | None]
 """Some objects, and what tells the store where to go on; None at the end."""
 T = TypeVar("T")
+R = TypeVar("R")
 
 Address = tuple[tuple[str, str], ...]
 _filesystems: dict[tuple[int, type[RemoteStorage], Address, str], Any] = {}
@@ -74,12 +72,8 @@ def _filesystem(kind: type[RemoteStorage], address: Address) -> Any:
     key = (os.getpid(), kind, address, repr(settings))
     with _lock:
         if key not in _filesystems:
-            options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
-            options |= dict(address) | kind.options(settings)
-            filesystem = kind.filesystem_class()(**options)
-            filesystem.threads = Threads()
-            kind.prepare(filesystem)
-            _filesystems[key] = filesystem
+            _filesystems[key] = kind.connected(**{**dict(address), **settings})
+            _filesystems[key].threads = Threads()
         return _filesystems[key]
 
 
@@ -118,13 +112,9 @@ class RemoteStorage(Storage):
         return fsspec.get_filesystem_class(cls.scheme)
 
     @classmethod
-    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the filesystem is made with, where a job says `settings`."""
-        return dict(settings)
-
-    @classmethod
-    def prepare(cls, filesystem: Any) -> None:
-        """Change a new filesystem."""
+    def connected(cls, **options: Any) -> Any:
+        """Return a new filesystem of these options."""
+        return cls.filesystem_class()(use_listings_cache=False, skip_instance_cache=True, **options)
 
     def folder(self, *names: str) -> Storage:
         return type(self)("/".join([self.uri, *names]))
@@ -135,8 +125,7 @@ class RemoteStorage(Storage):
         token: str | None = ""
         while token is not None:
             page = partial(self._page, below=below, token=token)
-            with self._in_bucket():
-                entries, token = self._ask(self.uri, "list", page)
+            entries, token = self._ask(self.uri, "list", page)
             for entry in entries:
                 found = True
                 if not entry.key.endswith("/"):  # by such a one a console shows a folder
@@ -146,11 +135,11 @@ class RemoteStorage(Storage):
                 yield self.entry(self._own_name)
 
     def entry(self, key: str) -> ObjectMeta:
-        def ask(path: str, where: str) -> ObjectMeta:
-            found: ObjectMeta = self._ask(where, "get", lambda fs: self._info(fs, path))
-            return replace(found, key=key)
+        def ask(path: str, where: str) -> Any:
+            return self._ask(where, "get", lambda fs: self._info(fs, path))
 
-        return self._found(key, ask)
+        found: ObjectMeta = self._found(key, ask)
+        return replace(found, key=key)
 
     def open(self, key: str) -> BinaryIO:
         return self._found(key, self._open)
@@ -161,19 +150,20 @@ class RemoteStorage(Storage):
         return content
 
     def put(self, key: str, content: bytes) -> None:
-        self._put(key, content, lambda fs: self._write(fs, self._path(key), content, create=False))
+        self._put(key, content, partial(self._write, create=False))
 
     def create(self, key: str, content: bytes) -> bool:
         tries = 0
 
-        async def write(fs: Any) -> None:
+        def write(*what: Any) -> Awaitable[None]:
             nonlocal tries
             tries += 1
-            await self._write(fs, self._path(key), content, create=True)
+            return self._write(*what, create=True)
 
         try:
             self._put(key, content, write)
         except PreconditionError:
+            # another's, or this one's own, stored before the line broke
             return tries > 1 and self.read_or_none(key) == content
         return True
 
@@ -198,17 +188,26 @@ class RemoteStorage(Storage):
             count(kind)
             return result_of(filesystem, work(filesystem), size_bytes)
 
-        return answered(where, ask)
+        try:
+            return answered(where, ask)
+        except ObjectMissingError as error:
+            if kind not in ("list", "put"):
+                raise
+            raise StorageError(f"{self.uri}: {self._no_place()}") from error
 
-    def _ask_for_each(
-        self, where: str, items: Sequence[T], work: Callable[[Any, T], Any], size_bytes: int = 0
-    ) -> list[Any]:
-        """Return what `work(filesystem, item)` comes to for each, all asked at once; after a fault
+    def _no_place(self) -> str:
+        return (
+            f"there is no such bucket or container, {self._bucket!r}. Make it, or correct the"
+            " address."
+        )
+
+    def _ask_for_each(self, where: str, items: Sequence[T], work: Callable[[Any, T], R]) -> list[R]:
+        """Return what `work(filesystem, item)` returns for each, all asked at once; after a fault
         those alone that have not come are asked for again."""
-        found: dict[T, Any] = {}
+        found: dict[T, R] = {}
 
         def ask(fs: Any, item: T) -> None:
-            found[item] = result_of(fs, work(fs, item), size_bytes)
+            found[item] = work(fs, item)
 
         def ask_for_missing(fs: Any) -> None:
             missing = [item for item in items if item not in found]
@@ -217,17 +216,6 @@ class RemoteStorage(Storage):
 
         self._ask(where, "get", ask_for_missing)
         return [found[item] for item in items]
-
-    @contextmanager
-    def _in_bucket(self) -> Iterator[None]:
-        """Where a key cannot be what is missing, the bucket is."""
-        try:
-            yield
-        except ObjectMissingError as error:
-            raise StorageError(
-                f"{self.uri}: there is no such bucket or container, {self._bucket!r}. Make it, or"
-                " correct the address."
-            ) from error
 
     def _found(self, key: str, get: Callable[[str, str], T]) -> T:
         """Return `get(path, where)` of the object, which may be this folder itself."""
@@ -274,9 +262,9 @@ class RemoteStorage(Storage):
 
         return self._ask_for_each(where, ranges, fetch)
 
-    def _put(self, key: str, content: bytes, write: Callable[[Any], Awaitable[None]]) -> None:
-        with self._in_bucket():
-            self._ask(self.url(key), "put", write, len(content))
+    def _put(self, key: str, content: bytes, write: Callable[..., Awaitable[None]]) -> None:
+        path = self._path(key)
+        self._ask(self.url(key), "put", lambda fs: write(fs, path, content), len(content))
         count("bytes_written", len(content))
 
     async def _page(self, fs: Any, below: str, token: str) -> Page:
@@ -284,7 +272,7 @@ class RemoteStorage(Storage):
         page's token is empty."""
         raise NotImplementedError
 
-    def _info(self, fs: Any, path: str) -> Awaitable[ObjectMeta]:
+    def _info(self, fs: Any, path: str) -> Any:
         """Return what a listing says of an object; its key does not matter."""
         raise NotImplementedError
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import astuple, dataclass
+from operator import sub
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,7 @@ class RequestCounts:
     bytes_written: int = 0
 
     def __sub__(self, before: RequestCounts) -> RequestCounts:
-        pairs = zip(astuple(self), astuple(before), strict=True)
-        return RequestCounts(*(now - then for now, then in pairs))
+        return RequestCounts(*map(sub, astuple(self), astuple(before)))
 
 
 _counts = dict.fromkeys(RequestCounts.__dataclass_fields__, 0)

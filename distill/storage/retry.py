@@ -1,4 +1,4 @@
-"""The one place that asks a store again. The client below never does by itself, so waits do not
+"""The one place that asks a store again. The clients below never do by themselves, so waits do not
 multiply.
 
 What passes by itself (an overloaded or restarting store, a broken line) is asked again after 0.1 s,
@@ -65,10 +65,12 @@ def until_answered(
         else:
             _silence.end()
             return answer
-        if silent_seconds >= QUIET_SECONDS:
-            _lines.say(
-                f"{where}: the store does not answer ({reason}), trying again for up to"
-                f" {LIMIT_SECONDS:.0f} s"
+        if silent_seconds >= QUIET_SECONDS and _silence.is_to_be_told():
+            log.warning(
+                "%s: the store does not answer (%s), trying again for up to %.0f s",
+                where,
+                reason,
+                LIMIT_SECONDS,
             )
         longest = min(_FIRST_WAIT_SECONDS * 2 ** (tries - 1), _LONGEST_WAIT_SECONDS)
         time.sleep(longest * random.uniform(0.5, 1))  # noqa: S311
@@ -79,9 +81,9 @@ class _Silence:
     starts anew."""
 
     def __init__(self) -> None:
-        self._began = -math.inf
-        self._failed = -math.inf
-        """When a request failed last."""
+        self._lock = threading.Lock()
+        self._began = self._failed = self._told = -math.inf
+        """When it began, when a request failed last, and when a line was logged."""
 
     def since(self, now: float) -> float:
         """When it began; `now` is one more failure."""
@@ -94,21 +96,13 @@ class _Silence:
         """Somebody was answered."""
         self._failed = -math.inf
 
-
-class _Lines:
-    """Lets one line through per `LINE_EVERY_SECONDS`."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._logged = -LINE_EVERY_SECONDS
-
-    def say(self, line: str) -> None:
+    def is_to_be_told(self) -> bool:
+        """Once per `LINE_EVERY_SECONDS`, however many ask."""
         with self._lock:
-            if time.monotonic() - self._logged < LINE_EVERY_SECONDS:
-                return
-            self._logged = time.monotonic()
-        log.warning(line)
+            is_due = time.monotonic() - self._told >= LINE_EVERY_SECONDS
+            if is_due:
+                self._told = time.monotonic()
+        return is_due
 
 
 _silence = _Silence()
-_lines = _Lines()

@@ -1,8 +1,8 @@
 """A prefix of an S3 bucket, by s3fs. Endpoint, region, profile and credentials come from where
 every AWS client reads them, or from the job (`settings`), other settings from fsspec's own.
 
-Of our own is what s3fs has not. Its requests are made by `S3FileSystem._call_s3`, one HTTP request
-a call; GETs by plain HTTP on the calling thread where that can be (`direct`).
+Requests are made by `S3FileSystem._call_s3`, one of HTTP a call; GETs by plain HTTP on the calling
+thread where that can be (`direct`).
 
 **Conditional put** is `If-None-Match: *`. **A reader** takes the last 64 KB with its first request,
 which tells size and ETag too: a Parquet file costs one request for its footer. All further requests
@@ -13,6 +13,7 @@ carry `If-Match`.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -23,11 +24,12 @@ from botocore.exceptions import ClientError
 from distill.storage import transfers
 from distill.storage.answers import BrokenBodyError, original, status_of
 from distill.storage.base import ObjectMeta
-from distill.storage.direct import Answer, DirectGets
+from distill.storage.direct import DirectGets, Found
 from distill.storage.range_reader import TAIL_BYTES
 from distill.storage.remote import Page, RemoteStorage
 from distill.storage.s3_encryption import CUSTOMER_KEY, customer_options, require_encrypted
-from distill.storage.settings import options_of
+
+_PIECE_BYTES = 1 << 20
 
 
 class S3Storage(RemoteStorage):
@@ -37,26 +39,23 @@ class S3Storage(RemoteStorage):
     package = "s3fs"
 
     @classmethod
-    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        said = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+    def connected(cls, **options: Any) -> Any:
+        # not among s3fs's own, of which a request cannot be made without them
+        customer = customer_options(options.pop(CUSTOMER_KEY, None))
         config = {
             "user_agent": "distill",  # botocore's own is 5% of a request's CPU time
-            **said,
+            **fsspec.config.conf.get("s3", {}).get("config_kwargs", {}),
             "retries": {"total_max_attempts": 1},
             "connect_timeout": transfers.CONNECT_SECONDS,
             "read_timeout": transfers.ANSWER_SECONDS,
             "max_pool_connections": transfers.CONNECTIONS,  # s3fs's own limit is 10
             "response_checksum_validation": "when_required",  # bodies are held against ETags here
         }
-        others = {name: value for name, value in settings.items() if name != CUSTOMER_KEY}
-        return {**others, "config_kwargs": config}
-
-    @classmethod
-    def prepare(cls, filesystem: Any) -> None:
+        filesystem = super().connected(**options, config_kwargs=config)
         filesystem.retries = 1
-        # not among s3fs's own, of which a request cannot be made without them
-        filesystem.customer = customer_options(options_of(cls.scheme).get(CUSTOMER_KEY))
+        filesystem.customer = customer
         filesystem.direct = DirectGets(filesystem)
+        return filesystem
 
     async def _page(self, fs: Any, below: str, token: str) -> Page:
         more = {"ContinuationToken": token} if token else {}
@@ -73,25 +72,25 @@ class S3Storage(RemoteStorage):
 
     def _end(self, fs: Any, path: str) -> tuple[int, str, bytes]:
         try:
-            answer, tail = _get(fs, path, Range=f"bytes=-{TAIL_BYTES}")
+            said, tail = _get(fs, path, Range=f"bytes=-{TAIL_BYTES}")
         except (OSError, ClientError) as error:
             if status_of(original(error)) == 416:
                 return 0, "", b""  # no range lies in an object without a byte
             raise
         # a store without ranges sends all
-        size_bytes = int(answer.get("ContentRange", f"/{len(tail)}").rpartition("/")[2])
-        _require_range(answer, size_bytes - len(tail), size_bytes)
-        return size_bytes, answer["ETag"], tail
+        size_bytes = int(said.get("content-range", f"/{len(tail)}").rpartition("/")[2])
+        _require_range(said, size_bytes - len(tail), size_bytes)
+        return size_bytes, said["etag"], tail
 
     def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
         headers = {"Range": f"bytes={start}-{stop - 1}", "If-Match": token}
-        answer, content = _get(fs, path, stop - start, **headers)
-        _require_range(answer, start, stop)
+        said, content = _get(fs, path, stop - start, **headers)
+        _require_range(said, start, stop)
         return content
 
     def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
-        answer, content = _get(fs, path)
-        return content, _md5(answer)
+        said, content = _get(fs, path)
+        return content, _md5(said)
 
     async def _write(self, fs: Any, path: str, content: bytes, *, create: bool) -> None:
         condition = {"IfNoneMatch": "*"} if create else {}
@@ -122,35 +121,40 @@ async def _ask(fs: Any, name: str, path: str, **options: str) -> dict[str, Any]:
         return await _call(fs, name, path, **options)
 
 
-def _get(fs: Any, path: str, most_bytes: float = math.inf, **headers: str) -> Answer:
-    """Return the answer, in botocore's words, and its body, of which so many bytes are due."""
+def _get(fs: Any, path: str, most_bytes: float = math.inf, **headers: str) -> Found:
+    """Return headers and body, of which so many bytes are due."""
 
-    async def by_s3fs() -> Answer:
+    async def by_s3fs() -> Found:
         options = {name.replace("-", ""): value for name, value in headers.items()}
-        answer = await _ask(fs, "get_object", path, **options)
+        pace = transfers.Pace()
+        asked = _ask(fs, "get_object", path, **options)
+        answer = await asyncio.wait_for(asked, transfers.PATIENCE_SECONDS)
+        pieces = []
         async with answer["Body"] as stream:
-            content = await transfers.whole_body(stream, int(answer["ContentLength"]))
-        return answer, content
+            while piece := await stream.read(_PIECE_BYTES):
+                pieces.append(piece)
+                pace.add(len(piece))
+        return answer["ResponseMetadata"]["HTTPHeaders"], b"".join(pieces)
 
-    def wait() -> Answer:
+    def wait() -> Found:
         size_bytes = min(most_bytes, transfers.LARGEST_BYTES)
-        found: Answer = transfers.result_of(fs, by_s3fs(), size_bytes)
+        found: Found = transfers.result_of(fs, by_s3fs(), size_bytes)
         return found
 
     is_plain = not fs.customer and not fs.req_kw
     return fs.direct.get(path, headers, wait, most_bytes) if is_plain else wait()
 
 
-def _require_range(answer: dict[str, Any], start: int, stop: int) -> None:
+def _require_range(said: Mapping[str, str], start: int, stop: int) -> None:
     """Raise BrokenBodyError where other bytes came than were asked for."""
-    come = answer.get("ContentRange")
+    come = said.get("content-range")
     if come is not None and not come.startswith(f"bytes {start}-{stop - 1}/"):
         raise BrokenBodyError(f"{come} came where bytes {start}-{stop - 1} were asked for")
 
 
-def _md5(answer: dict[str, Any]) -> str:
+def _md5(said: Mapping[str, str]) -> str:
     """What an ETag says of the bytes; that of parts ("…-3") and of encrypted ones says nothing."""
-    etag = str(answer["ETag"]).strip('"')
-    by_store = str(answer.get("ServerSideEncryption", ""))
-    encrypted = "SSECustomerAlgorithm" in answer or by_store.startswith("aws:kms")
-    return "" if encrypted or len(etag) != 32 else etag
+    etag = said["etag"].strip('"')
+    by_store = said.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+    by_customer = "x-amz-server-side-encryption-customer-algorithm" in said
+    return "" if by_store or by_customer or len(etag) != 32 else etag

@@ -37,30 +37,20 @@ def customer_options(reference: str | None) -> dict[str, Any]:
 
 def require_encrypted(asked: Mapping[str, Any], answer: Mapping[str, Any], where: str) -> None:
     """Refuse an object that the store did not encrypt as it was asked to. Raises StorageError."""
-    due = _due(asked)
-    found = {name: answer.get(name) for name in due}
-    wrong = [name for name in due if not _is_same(name, due[name], found[name])]
-    if wrong:
-        name = wrong[0]
-        raise StorageError(
-            f"{where}: was to be encrypted with {name} = {due[name]!r}, and the store answers"
-            f" {found[name]!r}. What is there is not encrypted so: delete it, and mend [storage.s3]"
-            " or use a store that does."
-        )
-
-
-def _due(asked: Mapping[str, Any]) -> dict[str, str]:
-    """What the store's answer must say."""
     due = {name: asked[name] for name in ("ServerSideEncryption", "SSEKMSKeyId") if name in asked}
     if "SSECustomerKey" in asked:
         md5 = hashlib.md5(asked["SSECustomerKey"], usedforsecurity=False).digest()
         due["SSECustomerAlgorithm"] = asked["SSECustomerAlgorithm"]
         due["SSECustomerKeyMD5"] = base64.b64encode(md5).decode()
-    return due
-
-
-def _is_same(name: str, due: str, found: str | None) -> bool:
-    if name != "SSEKMSKeyId":
-        return due == found
-    # the answer is the key's whole address, which an alias does not tell
-    return found is not None and ("alias/" in due or found.endswith(due))
+    for name, value in due.items():
+        found = answer.get(name)
+        # of a KMS key it is the whole address, which an alias does not tell
+        is_same = found == value
+        if name == "SSEKMSKeyId" and found is not None:
+            is_same = "alias/" in value or found.endswith(value)
+        if not is_same:
+            raise StorageError(
+                f"{where}: was to be encrypted with {name} = {value!r}, and the store answers"
+                f" {found!r}. What is there is not encrypted so: delete it, and mend [storage.s3]"
+                " or use a store that does."
+            )

@@ -1,18 +1,13 @@
-"""How long stores may take, the bodies of their answers, and what waits for them: nothing hangs or
-trickles for ever."""
+"""How long stores may take, and what waits for them: nothing hangs or trickles for ever."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any
-
-import aiohttp
-from fsspec.asyn import sync
 
 from distill.storage.answers import BrokenBodyError
 
@@ -27,12 +22,6 @@ CONNECTIONS = 64
 """Requests at once, and lines that are kept."""
 _ENDING_SECONDS = 2.0
 """What requests in work have at the end."""
-_PIECE_BYTES = 1 << 20
-
-
-def client_timeout() -> aiohttp.ClientTimeout:
-    """Return how long a line may be silent."""
-    return aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
 
 
 def seconds_for(size_bytes: float) -> float:
@@ -40,25 +29,32 @@ def seconds_for(size_bytes: float) -> float:
     return PATIENCE_SECONDS + size_bytes / SLOWEST_BYTES_PER_SECOND
 
 
+class Pace:
+    """How fast an answer comes, its headers and its body, from now on."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._come_bytes = 0
+
+    def add(self, size_bytes: int) -> None:
+        """Raise BrokenBodyError where it comes too slowly to wait for its end."""
+        self._come_bytes += size_bytes
+        seconds = time.monotonic() - self._began
+        if seconds > seconds_for(self._come_bytes):
+            raise BrokenBodyError(f"{self._come_bytes:,} bytes came in {seconds:.0f} s")
+
+
 def result_of(filesystem: Any, work: Any, size_bytes: float = 0) -> Any:
-    """Return `work`, or where that is awaited what it comes to on the filesystem's event loop, in
-    the time for `size_bytes`. Raises TimeoutError, BrokenBodyError where it was cancelled."""
-    if not isinstance(work, Awaitable):
+    """Return `work`, or where that is a coroutine what it comes to on the filesystem's event loop,
+    in the time for `size_bytes`. Raises TimeoutError, CancelledError."""
+    if not isinstance(work, Coroutine):
         return work
-    limit_seconds = seconds_for(size_bytes)
-
-    async def within_limit() -> tuple[Any]:
-        return (await asyncio.wait_for(work, limit_seconds),)
-
-    boxed = sync(filesystem.loop, within_limit)
-    if boxed is None:  # what fsspec makes of a request that somebody cancelled
-        raise BrokenBodyError("the request was cancelled")
-    (result,) = boxed
-    return result
+    in_time = asyncio.wait_for(work, seconds_for(size_bytes))
+    return asyncio.run_coroutine_threadsafe(in_time, filesystem.loop).result()
 
 
 class Threads:
-    """Those on which the requests of one filesystem wait side by side."""
+    """Those on which the requests of one client wait side by side."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(CONNECTIONS, "distill-get")
@@ -86,48 +82,3 @@ class Threads:
         _, unfinished = wait(self._in_work, _ENDING_SECONDS)
         if not unfinished:
             self._pool.shutdown()
-
-
-class BodyTooLongError(Exception):
-    """A body is longer than anybody wants to hold."""
-
-
-class Pace:
-    """How fast the body of an answer comes, of `announced` bytes where it says."""
-
-    def __init__(self, announced: int | None) -> None:
-        self._announced = announced
-        self._began = time.monotonic()
-
-    def check(self, read_bytes: int) -> None:
-        """Raise BrokenBodyError where it comes too slowly to wait for its end."""
-        seconds = time.monotonic() - self._began
-        if seconds > seconds_for(read_bytes):
-            come = f"{read_bytes:,} of {self._announced or 0:,} bytes"
-            raise BrokenBodyError(f"{come} came in {seconds:.0f} s")
-
-    def end(self, read_bytes: int) -> None:
-        """Raise BrokenBodyError where it ended before its end."""
-        if self._announced is not None and read_bytes != self._announced:
-            come = f"{read_bytes:,} of {self._announced:,} bytes"
-            raise BrokenBodyError(f"the body broke off after {come}")
-
-
-async def whole_body(stream: Any, announced: int | None, *, most_bytes: float = math.inf) -> bytes:
-    """Return the whole body of an answer. Raises what `Pace` does, BodyTooLongError beyond
-    `most_bytes`."""
-    if (announced or 0) > most_bytes:
-        raise BodyTooLongError
-    pace = Pace(announced)
-    pieces = []
-    read_bytes = 0
-    # it gives what has come, so that a trickle is seen
-    while piece := await stream.read(_PIECE_BYTES):
-        pieces.append(piece)
-        read_bytes += len(piece)
-        if read_bytes > most_bytes:
-            raise BodyTooLongError
-        pace.check(read_bytes)
-    pace.end(read_bytes)
-    # a body of one piece is not copied
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -170,7 +170,7 @@ def test_a_store_behind_tls_is_read_by_those_who_trust_it(store, certificate, mo
             assert store.read("a") == CONTENT
         direct = _filesystem(S3Storage, ()).direct
         assert direct._signed, "s3fs read it, so this test shows nothing"
-        direct._lines.clear()
+        direct._lines.pools.clear()
         # the lines are of a client that trusted it
         monkeypatch.delenv("AWS_CA_BUNDLE")
         forget_client()

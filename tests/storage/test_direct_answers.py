@@ -7,12 +7,11 @@ import time
 from contextlib import suppress
 
 import pytest
-import urllib3
 from aiobotocore.httpsession import AIOHTTPSession
 from fsspec.config import conf
 
 from distill.core.errors import StorageError
-from distill.storage import direct, retry, transfers
+from distill.storage import lines, retry, transfers
 from distill.storage.open import close_stores, open_storage
 from distill.storage.remote import _filesystem
 from distill.storage.s3 import S3Storage
@@ -30,6 +29,8 @@ class OddStore:
         self.answers = []
         self.asked = []
         """Target and headers of each request."""
+        self.trickled = False
+        """Whether anybody waited for the end of a trickle."""
         self._lines = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
@@ -67,10 +68,20 @@ class OddStore:
         answer = self.answers.pop(0) if self.answers else None
         if answer == "silence":
             return True
+        if answer == "trickle":
+            return self._trickle(line)
         answer = answer or due(headers.get("range"))
         line.sendall(answer)
         ends = b"Connection: close" in answer
         return not ends and (b"Content-Length" in answer or b"chunked" in answer)
+
+    def _trickle(self, line):
+        """A header of a minute, of which a byte comes now and then."""
+        line.sendall(b"HTTP/1.1 200 Said\r\nx-odd: ")
+        for _ in range(600):
+            line.sendall(b"x")
+            time.sleep(0.1)
+        self.trickled = True
 
 
 def due(wanted):
@@ -175,6 +186,19 @@ def test_an_announced_length_is_made_room_for_before_it_comes(odd, folder, head)
     assert folder.read("a") == CONTENT
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["by s3fs", "directly"])
+def test_a_header_that_trickles_holds_a_thread_for_ever(odd, monkeypatch, is_first):
+    monkeypatch.setattr(transfers, "PATIENCE_SECONDS", 1.0)
+    folder = open_storage("s3://bucket/x")
+    if not is_first:
+        folder.read("a")
+    odd.answers.append("trickle")
+    odd.asked.clear()
+    assert folder.read("b") == CONTENT
+    assert len(odd.asked) == 2
+    assert not odd.trickled
+
+
 def test_an_object_that_nobody_may_read_slows_its_bucket(odd, folder):
     folder.read("b")
     denied = b"<Error><Code>AccessDenied</Code></Error>"
@@ -244,26 +268,16 @@ def test_what_each_request_is_to_say_is_left_out(odd, monkeypatch):
     assert [headers["x-amz-expected-bucket-owner"] for _, headers in odd.asked] == ["123", "123"]
 
 
-def _without(monkeypatch, owner, name):
-    if owner is urllib3:
-        monkeypatch.setattr(urllib3, "HTTPResponse", object)
-    else:
-        monkeypatch.delattr(owner, name)
-
-
-@pytest.mark.parametrize(
-    ("owner", "name"), [(AIOHTTPSession, "_build_ssl_contexts"), (urllib3, "_fp")]
-)
-def test_other_versions_of_the_libraries_end_reading(odd, monkeypatch, caplog, owner, name):
-    if owner is AIOHTTPSession:  # an older one builds them elsewhere
-        monkeypatch.setattr(AIOHTTPSession, "_create_connector", _create_connector)
+def test_another_version_of_aiobotocore_ends_reading(odd, monkeypatch, caplog):
+    # an older one builds them elsewhere
+    monkeypatch.setattr(AIOHTTPSession, "_create_connector", _create_connector)
+    monkeypatch.delattr(AIOHTTPSession, "_build_ssl_contexts")
     caplog.set_level(logging.INFO, "distill")
-    _without(monkeypatch, owner, name)
     folder = open_storage("s3://bucket/x")
     for _ in range(3):
         assert folder.read("a") == CONTENT
     assert caplog.text.count("read by s3fs alone") == 1
-    assert name in caplog.text
+    assert "_build_ssl_contexts" in caplog.text
 
 
 async def _create_connector(session, _proxy_url):
@@ -294,12 +308,12 @@ def _read_in_vain(file):
 
 def test_a_line_that_a_firewall_forgot_is_taken_again(odd, folder):
     folder.read("a")
-    pool = _filesystem(S3Storage, ()).direct._lines.connection_from_url(odd.url)
+    pool = _filesystem(S3Storage, ()).direct._lines.pools.connection_from_url(odd.url)
     line = pool._get_conn()
     assert line.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     if hasattr(socket, "TCP_KEEPIDLE"):
         seconds = line.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
-        assert seconds == direct._PROBES["TCP_KEEPIDLE"]
+        assert seconds == lines._PROBES["TCP_KEEPIDLE"]
     pool._put_conn(line)
 
 

@@ -13,7 +13,7 @@ from distill.core.errors import JobError, PoolError, StorageError
 from distill.plan.load import load_job
 from distill.pools.row_cache import read_chunk
 from distill.pools.scan import take_inventory
-from distill.storage import http, retry
+from distill.storage import http, retry, transfers
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
@@ -250,6 +250,43 @@ def test_no_signature_of_a_redirect_stands_in_an_error(web, status):
     assert "SECRET" not in str(caught.value)
 
 
+def test_a_header_that_trickles_holds_a_thread_for_ever(web, monkeypatch):
+    monkeypatch.setattr(transfers, "PATIENCE_SECONDS", 1.0)
+    web.files["/part"] = CONTENT
+    asked = []
+
+    def odd(handler):
+        asked.append(handler.path)
+        if len(asked) > 1:
+            return False
+        with contextlib.suppress(OSError):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Odd: ")
+            for _ in range(600):
+                handler.wfile.write(b"x")
+                time.sleep(0.1)
+            asked.clear()  # somebody waited for its end
+        return True
+
+    web.odd = odd
+    assert open_storage(f"{web.url}/part").read("part") == CONTENT
+    assert len(asked) == 2
+
+
+def test_a_list_whose_end_nobody_tells_is_taken_for_whole(web, monkeypatch):
+    monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.3)
+
+    def odd(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(b"a.bin\n")  # and the line breaks
+        handler.close_connection = True
+        return True
+
+    web.odd = odd
+    with pytest.raises(StorageError, match="does not say how long the body is"):
+        open_storage(f"{web.url}/rows.txt").list_objects()
+
+
 @pytest.mark.parametrize("is_announced", [True, False])
 def test_text_to_learn_from_is_not_read_to_its_end_as_a_list(web, monkeypatch, is_announced):
     monkeypatch.setattr(http, "_LONGEST_LIST_BYTES", 5_000)
@@ -258,12 +295,14 @@ def test_text_to_learn_from_is_not_read_to_its_end_as_a_list(web, monkeypatch, i
     def odd(handler):
         nonlocal sent
         handler.send_response(200)
-        if is_announced:
-            handler.send_header("Content-Length", "100000000")
+        length = ("Content-Length", "100000000")
+        handler.send_header(*length if is_announced else ("Transfer-Encoding", "chunked"))
         handler.end_headers()
+        text = b"once upon a time\n" * 100
+        piece = text if is_announced else b"%x\r\n%s\r\n" % (len(text), text)
         with contextlib.suppress(OSError):
             for _ in range(10_000):
-                sent += handler.wfile.write(b"once upon a time\n" * 100)
+                sent += handler.wfile.write(piece)
         handler.close_connection = True
         return True
 

@@ -4,7 +4,7 @@ import pytest
 
 from distill.core.errors import JobError
 from distill.storage.local import LocalStorage
-from distill.storage.open import is_remote, open_storage, require_conditional_put
+from distill.storage.open import open_storage, require_conditional_put
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,6 @@ def test_a_trailing_slash_does_not_make_another_prefix():
         == open_storage("s3://bucket/a").url("key")
         == "s3://bucket/a/key"
     )
-
-
-@pytest.mark.parametrize(
-    ("uri", "remote"),
-    [("a/b", False), ("/a/b", False), ("file:///a", False), ("s3://bucket/a", True)],
-)
-def test_a_local_folder_is_not_taken_for_one_that_all_machines_see(uri, remote):
-    assert is_remote(uri) is remote
 
 
 class _Forgetful(LocalStorage):

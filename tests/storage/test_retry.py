@@ -34,7 +34,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(retry, "LIMIT_SECONDS", 1.0)
     monkeypatch.setattr(retry, "QUIET_SECONDS", 0.2)
     monkeypatch.setattr(retry, "_LONGEST_WAIT_SECONDS", 0.2)
-    monkeypatch.setattr(retry, "_lines", retry._Lines())
     monkeypatch.setattr(retry, "_silence", retry._Silence())
 
 

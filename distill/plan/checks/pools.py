@@ -8,7 +8,7 @@ from distill.plan.checks.files import check_maker
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
 from distill.pools.formats.selection import SelectionShard
-from distill.storage.open import is_remote
+from distill.spec.uris import is_remote
 
 
 def check_pools(tables: JobTables) -> Problems:

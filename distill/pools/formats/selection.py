@@ -52,8 +52,9 @@ from distill.pools.formats.options import format_name, format_options, with_opti
 from distill.pools.formats.shard_file import Footer, ShardFile, Streamed
 from distill.pools.shard_id import require_listed
 from distill.pools.value_cache import CACHE_BYTES, RowCache
+from distill.spec.uris import is_remote
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Storage
-from distill.storage.open import is_remote, open_storage
+from distill.storage.open import open_storage
 
 SELECTED_SHARD = "selected_shard"  # key of the base pool's shard in which a row lies
 SELECTED_ROW = "selected_row"  # its number in that shard
