@@ -32,7 +32,7 @@ from distill.loader.merged_values import StoredValues
 from distill.spec.pools import Features
 from distill.stages.label.deadly_rows import DeadlyRows, deadly_rows
 from distill.stages.label.failures import RowFailure, error_text
-from distill.stages.label.inference import InferenceBatch, InferenceLoop
+from distill.stages.label.inference import InferenceBatch, InferenceLoop, joined
 from distill.stages.label.intent import unlabelled_intent
 from distill.stages.label.messages import (
     Failure,
@@ -75,7 +75,7 @@ class LabelWorker:
                 once=self.clock.once,
                 companions=config.companions,
             )
-        # one batch is encoded while the next one is on the device
+        # one run is encoded while the next one is on the device
         self._prefetch_predictions = 1 if stream.threads else 0
         self._versions = library_versions(config.recipe)
 
@@ -210,7 +210,7 @@ class LabelWorker:
     def _labels(self, task: FragmentTask, deadly: DeadlyRows | None) -> list[_Written]:
         """Return keys and labels of all rows, and which rows have none, of this label set and of
         each that is written along."""
-        # memory holds some chunks of rows and a batch of logits
+        # memory holds some chunks of rows and a run's logits
         request = self._request(task)
         if self.config.asked is not None:
             noisy = NoisyFragments(self.config.asked, self.config.contract, self.inference)
@@ -225,9 +225,8 @@ class LabelWorker:
             closing(self.inference.predict(chunks, deadly, task.ask_again)) as predicted,
             closing(prefetch(predicted, ahead)) as predicted_ahead,
         ):
-            for batch, predictions in predicted_ahead:
-                companions = batch.companions
-                answers = (predictions, *companions)
+            for batch, predictions in map(joined, predicted_ahead):
+                answers = (predictions, *batch.companions)
                 for number, (contract, answer) in enumerate(zip(contracts, answers, strict=True)):
                     labels, batch_rejected = _encode(batch, answer, contract)
                     for row, reason in batch_rejected.items():
