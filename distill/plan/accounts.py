@@ -90,6 +90,14 @@ def find_accounts(workspace: Workspace, name: str, pool: OpenPool, by: str) -> A
     return Accounts(own, own == first, others)
 
 
+def lost_account(folder: str) -> StorageError:
+    """Return the error of an account that is gone from its folder."""
+    return StorageError(
+        f"{folder} is not there, which says what was sent on. Restore it from a copy, or give the"
+        " cascade another name, by which all is asked about again."
+    )
+
+
 def labelled_pool(workspace: Workspace, teacher: str, pool: OpenPool) -> Answered | None:
     """Return what a label set of the job says of the pool itself; None where it says nothing that
     means what the job means now. Raises StorageError."""
@@ -210,12 +218,17 @@ class _Names:
         return f"cascade-{slug(self.cascade)}-{digest([*identity, *more])[:12]}"
 
     def there(self, state: Inventory) -> list[_Account]:
-        """Return the accounts of one state that have rows, generation by generation."""
+        """Return the accounts of one state that have rows, generation by generation. Raises
+        StorageError where what was sent on is lost."""
         found: list[_Account] = []
         name = self.of(state, 0)
         while self.workspace.rounds(name):
             found.append(_Account(name, state))
             name = self.of(state, len(found))
+        root = self.workspace.root
+        # labelled once, so what it had is gone: its rows would be bought again
+        if root.folder("inventories", f"{SELECT}{name}").list_objects():
+            raise lost_account(selection_folder(root, name).uri)
         return found
 
 

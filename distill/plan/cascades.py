@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from distill.core.cascades import CascadeResult
-from distill.core.errors import StorageError
 from distill.core.schema import digest, unseal
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.plan.accounts import (
@@ -21,6 +20,7 @@ from distill.plan.accounts import (
     find_accounts,
     labelled_account,
     labelled_pool,
+    lost_account,
     sending,
 )
 from distill.plan.apply import NamedLabels, slug
@@ -98,10 +98,7 @@ def asking(workspace: Workspace, step: CascadeStep) -> Sending | None:
     if is_whole or not workspace.rounds(step.selection):
         if step.answered:
             return None
-        raise StorageError(
-            f"{step.selection_folder} is not there, which says what was sent on. Restore it from a"
-            " copy, or give the cascade another name, by which all is asked about again."
-        )
+        raise lost_account(step.selection_folder)
     teacher = str(step.table.label_set)
     return sending(workspace, teacher, [step.selection], step.pool.name, step.labels.name)
 

@@ -154,7 +154,9 @@ def reject_rows(rejected: Rejected, rows: npt.ArrayLike, code: str, message: str
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:
-    """Return the chunks of a column as one array."""
+    """Return the chunks of a column as one array; the one that it has as it is."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
     combined = column.combine_chunks()
     # of some types pyarrow gives one chunk in place of an array
     return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

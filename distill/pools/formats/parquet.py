@@ -45,7 +45,14 @@ class ParquetShard(ShardFile):
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         groups, around = self._groups(rows, columns)
         self._prefetch(groups, columns)
-        table = self._file.read_row_groups(groups, columns=list(columns), use_threads=False)
+        due = rows.stop - around.start
+        if columns and due < len(around):  # what is behind them in their row group stays as it is
+            batches = self._file.iter_batches(
+                due, row_groups=groups, columns=list(columns), use_threads=False
+            )
+            table = pa.Table.from_batches(_first(batches, due))
+        else:
+            table = self._file.read_row_groups(groups, columns=list(columns), use_threads=False)
         return RowBatch(table.slice(rows.start - around.start, len(rows)))
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
@@ -89,3 +96,12 @@ class ParquetShard(ShardFile):
                 # a list column "x" is stored under the path "x.list.element"
                 if f"{chunk.path_in_schema}.".startswith(prefixes):
                     yield chunk
+
+
+def _first(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches until they have so many rows."""
+    for batch in batches:
+        yield batch
+        rows -= len(batch)
+        if rows <= 0:
+            return

@@ -56,12 +56,8 @@ class Answers:
     labelled: Bool
     raw: Numbers
     """Logits as they are stored, of a set that has all."""
-
-    @property
-    def best(self) -> Int64:
-        """The likeliest class (B,), which rounded probabilities would not always tell."""
-        best: Int64 = self.raw.argmax(axis=1)
-        return best
+    best: Int64
+    """The likeliest class (B,), which rounded probabilities would not always tell."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +82,11 @@ def answers_of(table: pa.Table, contract: Contract) -> Answers:
     soft = decode(table, contract, temperature)
     if isinstance(soft, TopKLabels):
         probabilities = _spread(soft, contract)
-        return Answers(probabilities, soft.labelled, probabilities)
+        best = probabilities.argmax(axis=1)
+        return Answers(probabilities, soft.labelled, probabilities, best)
     logits = _known(soft)
-    return Answers(_probabilities(logits, contract), soft.labelled, logits)
+    best = logits.argmax(axis=1)
+    return Answers(_probabilities(logits, best, contract), soft.labelled, logits, best)
 
 
 def key_names(keys: Iterable[str]) -> dict[str, str]:
@@ -178,7 +176,7 @@ def _known(soft: DenseLabels) -> Numbers:
     return np.where(soft.labelled[:, None], soft.outputs, np.float32(0))
 
 
-def _probabilities(logits: Numbers, contract: Contract) -> Numbers:
+def _probabilities(logits: Numbers, best: Int64, contract: Contract) -> Numbers:
     if contract.kind == "value":
         return logits
     if not contract.exclusive:
@@ -186,8 +184,7 @@ def _probabilities(logits: Numbers, contract: Contract) -> Numbers:
         tangent = np.tanh(np.float32(0.5) * logits)
         yes: Numbers = np.float32(0.5) * (np.float32(1) + tangent)
         return yes
-    largest = _of_each(logits, logits.argmax(axis=1))
-    odds: Numbers = logits - largest[:, None]
+    odds: Numbers = logits - _of_each(logits, best)[:, None]
     np.exp(odds, out=odds)
     odds /= odds.sum(axis=1, keepdims=True)
     return odds

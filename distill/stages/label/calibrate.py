@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class CalibrationWorker:
             closing(self.stream(read_chunks, request)) as chunks,
             closing(self.inference.predict(chunks, deadly)) as predicted,
         ):
-            for batch, (logits, _) in predicted:
+            for batch, (logits, _) in chain.from_iterable(predicted):
                 truth = decode_target(batch.target, config.outputs)
                 known = storable(logits, config.contract)
                 known[[*batch.rejected, *truth.rejected]] = False

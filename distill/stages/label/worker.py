@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from distill.spec.pools import Features
 from distill.stages.label.deadly_rows import DeadlyRows, deadly_rows
 from distill.stages.label.failures import RowFailure, error_text
 from distill.stages.label.fragment_rows import FragmentRows
-from distill.stages.label.inference import InferenceBatch, InferenceLoop
+from distill.stages.label.inference import InferenceBatch, InferenceLoop, joined
 from distill.stages.label.intent import unlabelled_intent
 from distill.stages.label.messages import (
     Failure,
@@ -113,7 +114,7 @@ class LabelWorker:
                 once=self.clock.once,
                 companions=config.companions,
             )
-        # one batch is encoded while the next one is on the device
+        # one run is encoded while the next one is on the device
         self._prefetch_predictions = 1 if stream.threads else 0
         self._versions = library_versions(config.recipe)
 
@@ -255,7 +256,7 @@ class LabelWorker:
         each that is written along; `rows` are those that are labelled already."""
         if rows.count == task.intent.rows:
             return [rows.whole()]
-        # memory holds some chunks of rows and a batch of logits
+        # memory holds some chunks of rows and a run's logits
         request = self._request(task, rows.count)
         if self.config.asked is not None:
             noisy = NoisyFragments(self.config.asked, self.config.contract, self.inference)
@@ -263,18 +264,17 @@ class LabelWorker:
                 return [noisy.label(task.intent, chunks, deadly)]
         contracts = [self.config.contract, *(each.contract for each in self.config.companions)]
         labelled = [rows, *(FragmentRows() for _ in self.config.companions)]
-        ahead = 0 if deadly or rows.write else self._prefetch_predictions
+        predict = partial(self.inference.predict, first_row=rows.count)
+        one_by_one = rows.write is not None
+        ahead = 0 if deadly or one_by_one else self._prefetch_predictions
         with (
             closing(rows),
             closing(self.stream(read_chunks, request)) as chunks,
-            closing(
-                self.inference.predict(chunks, deadly, task.ask_again, first_row=rows.count)
-            ) as predicted,
+            closing(predict(chunks, deadly, task.ask_again, one_by_one=one_by_one)) as predicted,
             closing(prefetch(predicted, ahead)) as predicted_ahead,
         ):
-            for batch, predictions in predicted_ahead:
-                companions = batch.companions
-                answers = (predictions, *companions)
+            for batch, predictions in map(joined, predicted_ahead):
+                answers = (predictions, *batch.companions)
                 for taken, contract, answer in zip(labelled, contracts, answers, strict=True):
                     labels, rejected = _encode(batch, answer, contract)
                     taken.add(with_keys(labels, batch.keys, contract), rejected)

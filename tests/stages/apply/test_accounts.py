@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from distill.core.errors import StorageError
 from distill.plan.load import load_job
 from distill.run import apply_student, label_pool, train_students
 from tests.stages.apply.conftest import CASCADE, TABLES, write_rows_of
@@ -173,6 +174,22 @@ def test_a_file_came_and_went_and_what_was_sent_on_before_is_lost(story):
     assert story.apply() == before
     assert story.apply() == before
     assert max(story.asked().values()) == 1
+
+
+@pytest.mark.parametrize("then", ["another threshold", "more rows", "fewer rows"])
+def test_a_teacher_is_paid_again_where_what_was_sent_on_is_lost(story, then):
+    story.apply()
+    asked = story.asked()
+    shutil.rmtree(story.folder / "runs/selections")
+    if then == "another threshold":
+        story.at_least = 0.85
+    elif then == "more rows":
+        story.add("part-00009.parquet", 70, seed=9)
+    else:
+        (story.folder / "rows/part-00002.parquet").unlink()
+    with pytest.raises(StorageError, match="Restore it from a copy, or give the cascade another"):
+        story.apply()
+    assert story.asked() == asked
 
 
 def test_another_student_sends_on_rows_that_were_answered_before(story):

@@ -16,6 +16,7 @@ from distill.engine.protocol import StreamHere
 from distill.labels.commit import read_labels, read_rejects
 from distill.labels.encoding import decode
 from distill.pools.formats.reader import RowReader
+from distill.stages.label import worker as worker_module
 from distill.stages.label.messages import FragmentResult
 from distill.stages.label.priority_lock import PriorityLock
 from distill.stages.label.row_reader import read_chunks
@@ -252,6 +253,53 @@ def test_chunks_differ_from_the_fragment_decoded_at_once(tried, monkeypatch):
     assert (again.columns_sha256, again.rejected) == (whole.columns_sha256, whole.rejected)
 
 
+@pytest.fixture
+def together(monkeypatch):
+    """All batches of a chunk but the first go together; what is encoded at once, in rows."""
+    monkeypatch.setattr("distill.stages.label.inference._RUN_SECONDS", 1e6)
+    encoded, real = [], worker_module.encode
+    monkeypatch.setattr(
+        worker_module,
+        "encode",
+        lambda outputs, *told: encoded.append(len(outputs)) or real(outputs, *told),
+    )
+    return encoded
+
+
+@pytest.mark.parametrize("threads", [True, False])
+@pytest.mark.parametrize(
+    "encoding", ["", 'encoding = { kind = "topk", k = 2, temperatures = [4], values = "float16" }']
+)
+def test_batches_that_go_together_are_answered_otherwise(tried, request, encoding, threads):
+    tried = tried(answering("features[:, :3] - features.mean()"), encoding)  # depends on the batch
+    alone = [run(tried, task).commit for task in tried.tasks]
+    shutil.rmtree(Path(tried.folder) / "commits")
+    encoded = request.getfixturevalue("together")
+    worker = LabelWorker(tried.assignment, "cpu", StreamHere(threads=threads))
+    for task, due in zip(tried.tasks, alone, strict=True):
+        made = FragmentResult.from_plain(worker(task.to_plain())).commit
+        assert (made.columns_sha256, made.rejected) == (due.columns_sha256, due.rejected)
+    assert encoded[0] == 10
+    assert max(encoded) > 30
+
+
+@pytest.mark.parametrize("threads", [True, False])
+@pytest.mark.parametrize("place", ["PREPARE", "LABEL"])
+def test_of_batches_that_go_together_a_later_row_is_named(tried, together, place, threads):
+    plain = tried()
+    x = features(plain, plain.tasks[0])
+    raises = (
+        f"if np.isin(features[:, 1], {[float(x[25, 1]), float(x[47, 1])]}).any(): raise ValueError"
+    )
+    other = {"PREPARE": "LABEL", "LABEL": "PREPARE"}[place]
+    text = PREPARING.replace(place, raises).replace(other, "pass")
+    failing = tried("import numpy as np\n" + text)
+    worker = LabelWorker(failing.assignment, "cpu", StreamHere(threads=threads))
+    for _ in range(2):  # the first time, the batch may be prepared before the first was labelled
+        failure = FragmentResult.from_plain(worker(failing.tasks[0].to_plain())).failure
+        assert failure.where == "part-00000.parquet, row 25"
+
+
 def test_keys_of_other_rows_lie_beside_the_labels(tried, pool):
     request = replace(
         LabelWorker(tried().assignment, "cpu")._request(tried().tasks[2]), keys=("email", "size")
@@ -371,7 +419,9 @@ def test_a_younger_fragment_is_as_old_as_the_older_one(tried, monkeypatch):
     assert len(set(ages)) == 2
 
 
-def test_a_batch_that_cannot_be_prepared_hides_a_row_before_it(tried):
+@pytest.mark.parametrize("run_seconds", [0, 1e6])
+def test_a_batch_that_cannot_be_prepared_hides_a_row_before_it(tried, monkeypatch, run_seconds):
+    monkeypatch.setattr("distill.stages.label.inference._RUN_SECONDS", run_seconds)
     plain = tried()
     x = features(plain, plain.tasks[0])
     raises = "if (features[:, 1] == {}).any(): raise ValueError({!r})"
