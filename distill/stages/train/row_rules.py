@@ -53,9 +53,9 @@ class RowRule(Protocol):
 
     names: tuple[str, ...]  # of the moments, as torch's optimiser has them
 
-    def factors(self, step: int, last: Tensor) -> list[Tensor | None]:
-        """Return by what settled rows and each of their moments are to be multiplied, (U,) each, to
-        be those after `step` steps of rows that were settled after `last` (U,) ones."""
+    def factors(self, step: int, last: Tensor) -> Tensor:
+        """Return by what settled rows and each of their moments are to be multiplied, (1 + moments,
+        U) float64, to be those after `step` steps of rows that were settled after `last` (U,) ones."""
 
     def rise(self, step: int, settled: Tensor, moments: Moments) -> Tensor:
         """Return the weights (U, H) of rows that were multiplied so, in place."""
@@ -73,8 +73,7 @@ def read_rows(rule: RowRule, step: int, last: Tensor, settled: Tensor, moments: 
     Brings `settled` and `moments` there in place."""
     factors = rule.factors(step, last)
     for part, factor in zip([settled, *moments], factors, strict=True):
-        if factor is not None:
-            part.mul_(factor.to(part.dtype)[:, None])
+        part.mul_(factor.to(part.dtype)[:, None])
     return rule.rise(step, settled, moments)
 
 
@@ -90,12 +89,16 @@ class AdamWRows:
         # nodes and weights of one of the first steps
         self._first: tuple[int, list[float], list[float]] = (-1, [], [])
         self._kept = _Logarithms(self._kept_share)
+        # what a step leaves of weights, but for decay, and of moments, (3, 1)
+        self._fading = torch.tensor([[1.0], [_BETA_1], [_BETA_2]], dtype=torch.float64)
 
-    def factors(self, step: int, last: Tensor) -> list[Tensor | None]:
+    def factors(self, step: int, last: Tensor) -> Tensor:
         """Do as `RowRule` says."""
-        gap = (step - last).double()
-        kept = self._kept.product(last, step) if self.decay else None
-        return [kept, torch.pow(_BETA_1, gap), torch.pow(_BETA_2, gap)]
+        self._fading = self._fading.to(last.device)
+        factors = torch.pow(self._fading, step - last)
+        if self.decay:
+            factors[0] = self._kept.product(last, step)
+        return factors
 
     def rise(self, step: int, settled: Tensor, moments: Moments) -> Tensor:
         """Do as `RowRule` says."""
@@ -132,9 +135,9 @@ class AdamWRows:
             return rows
         mean, square = moments
         root = square.sqrt()
-        epsilon = root.new_tensor(_EPSILON)
         for node, weight in zip(*self._nodes_at(step), strict=True):
-            rows.addcdiv_(mean, torch.add(epsilon, root, alpha=node), value=sign * weight)
+            # m / (a · √v + ε), both divided by a
+            rows.addcdiv_(mean, root + _EPSILON / node, value=sign * weight / node)
         return rows
 
     def _nodes_at(self, step: int) -> tuple[list[float], list[float]]:
@@ -198,10 +201,11 @@ class SgdRows:
         self._fast = _Logarithms(self._fast_factor)
         self._slopes = [0.0]
 
-    def factors(self, step: int, last: Tensor) -> list[Tensor | None]:
+    def factors(self, step: int, last: Tensor) -> Tensor:
         """Do as `RowRule` says."""
-        slow = self._slow.product(last, step) if self.decay else None
-        return [slow, self._fast.product(last, step)]
+        fast = self._fast.product(last, step)
+        slow = self._slow.product(last, step) if self.decay else torch.ones_like(fast)
+        return torch.stack([slow, fast])
 
     def rise(self, step: int, settled: Tensor, moments: Moments) -> Tensor:
         """Do as `RowRule` says."""

@@ -49,9 +49,7 @@ class RowTable(nn.Module):
         self.weight = nn.Parameter(self.rows.settled, requires_grad=False)
 
     def forward(self, places_BL: Tensor) -> Tensor:
-        is_place_BL = places_BL != 0
-        counts_B = is_place_BL.sum(1, dtype=torch.int32)
-        places_N = _where(places_BL, is_place_BL)
+        places_N, counts_B = self.rows.ngrams(places_BL)
         if self.training:
             rows_UH, numbers_N = self.rows.of_step(places_N)
         else:
@@ -76,41 +74,42 @@ class TableRows:
         # of the rows that were taken last, (U, H); it has their gradient
         self.weight = torch.empty(0, device=device)
         self._rows = torch.empty(0, dtype=torch.int64, device=device)
-        self._row_moments: list[Tensor] = []
+        # their weights and moments, (1 + moments, U, H)
+        self._taken = torch.empty(0, device=device)
         self._union: Union | None = None
+        self._known: tuple[Tensor, Tensor, Tensor] | None = None
         # where each place that was taken stands among the rows; others are never asked for
         self._numbers = torch.zeros_like(self.last)
         self._checked = 0
 
     def take(self, places: Sequence[Tensor], context: WorkerContext) -> None:
         """Make ready the rows of these places, of all workers, for one step."""
-        joined = torch.cat([_where(each, each != 0) for each in places])
         if self._union is None:
             self._union = Union(context)
-        rows = self._union(_distinct(joined))
+        self._known = None
+        ngrams = [self.ngrams(each)[0] for each in places]
+        rows = self._union(_distinct(*ngrams)).long()
         numbers = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
-        _put(self._numbers, rows, numbers)
-        self._rows = rows.long()
-        weights, self._row_moments = self.read(self._rows)
-        self.weight = weights.requires_grad_()
+        self._numbers.index_copy_(0, rows, numbers)
+        self._rows = rows
+        self._taken = self.read(rows)
+        self.weight = self._taken[0].requires_grad_()
 
     def move(self) -> None:
         """Take the step with the gradient that the rows have by now."""
         gradient = self.weight.grad
         if gradient is None:
             gradient = torch.zeros_like(self.weight)
-        weights = self.weight.detach()
         step = self.step
         self.step += 1
-        for block in _blocks(len(weights)):
-            moments = [moment[block] for moment in self._row_moments]
-            moved = weights[block]
-            self.rule.move(step, moved, gradient[block], moments)
-            settled = self.rule.settle(self.step, moved, moments)
-            rows = self._rows[block]
-            # one write a row: a row beside its moments is one run of memory
-            _put(self._parts, rows, torch.stack([settled, *moments], dim=1))
-        _put(self.last, self._rows, torch.full_like(self._rows, self.step, dtype=torch.int32))
+        gradients = _blocks(gradient)
+        rows = _blocks(self._rows)
+        for block, own, numbers in zip(_blocks(self._taken, 1), gradients, rows, strict=True):
+            weights, *moments = block
+            self.rule.move(step, weights, own, moments)
+            self.rule.settle(self.step, weights, moments)
+            self._write(numbers, block)
+        self.last.index_fill_(0, self._rows, self.step)
 
     def of_step(self, places_N: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows of the step under way, and where these places stand among them."""
@@ -119,7 +118,7 @@ class TableRows:
     def of_any(self, places_N: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows of any places as they are by now, and where these stand among them."""
         distinct = _distinct(places_N)
-        weights, _ = self.read(distinct.long())
+        weights = self.read(distinct.long())[0]
         return weights, torch.searchsorted(distinct, places_N).int()
 
     def weights(self) -> Tensor:
@@ -154,19 +153,31 @@ class TableRows:
         moments = list(self.moments.values())
         self.rule.settle(step, self.settled, moments)
 
-    def read(self, rows: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return weights and moments of some rows as they are by now."""
+    def ngrams(self, places_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the places that are no padding, (N,), and how many each text has, (B,)."""
+        # most often those whose rows were taken
+        if self._known is None or self._known[0] is not places_BL:
+            is_place_BL = places_BL != 0
+            counts_B = is_place_BL.sum(1, dtype=torch.int32)
+            self._known = places_BL, _where(places_BL, is_place_BL), counts_B
+        return self._known[1:]
+
+    def read(self, rows: Tensor) -> Tensor:
+        """Return weights and moments (1 + moments, U, H) of some rows as they are by now."""
         last = self.last.index_select(0, rows)
-        count, parts, width = self._parts.shape
-        table = self._parts.view(count * parts, width)
-        first = rows * parts
-        settled, *moments = (
-            _multiplied_rows(table, first + part, factor)
-            for part, factor in enumerate(self.rule.factors(self.step, last))
-        )
-        for block in _blocks(len(rows)):
-            self.rule.rise(self.step, settled[block], [moment[block] for moment in moments])
-        return settled, moments
+        found = _multiplied_rows(self._parts, rows, self.rule.factors(self.step, last))
+        for settled, *moments in _blocks(found, 1):
+            self.rule.rise(self.step, settled, moments)
+        return found
+
+    def _write(self, rows: Tensor, values: Tensor) -> None:
+        """Keep settled rows and their moments, (1 + moments, U, H)."""
+        # a row beside its moments is one run of memory: one write a row
+        beside = values.transpose(0, 1).contiguous()
+        if beside.device.type == "cpu":
+            _runs(self._parts)[rows.numpy()] = _runs(beside)
+        else:
+            self._parts.index_copy_(0, rows, beside)
 
 
 def put_tables(network: nn.Module, make_rule: Callable[[str], RowRule]) -> None:
@@ -190,7 +201,7 @@ def whole_state(
     rows = TableRows(detached, rule)
     rows.load(step, state)
     every = torch.arange(len(weight), device=weight.device)
-    weights, moments = rows.read(every)
+    weights, *moments = rows.read(every)
     weight.detach().copy_(weights)
     return {"step": torch.tensor(float(step)), **dict(zip(rule.names, moments, strict=True))}
 
@@ -209,14 +220,17 @@ def find_tables(network: nn.Module) -> dict[str, TableRows]:
     }
 
 
-def _blocks(rows: int) -> list[slice]:
+def _blocks(values: Tensor, axis: int = 0) -> Sequence[Tensor]:
     """Runs of rows that are gone through one after another."""
-    return [slice(start, start + _BLOCK_ROWS) for start in range(0, rows, _BLOCK_ROWS)]
+    rows = values.shape[axis]
+    # near-equal: a few rows cost as many calls as all of a block
+    blocks = max(1, rows // _BLOCK_ROWS)
+    return torch.tensor_split(values, blocks, axis)
 
 
-def _distinct(places: Tensor) -> Tensor:
-    """The distinct places (N,) in order, and place 0 first."""
-    return in_order(torch.cat([places.new_zeros(1), places]))
+def _distinct(*places: Tensor) -> Tensor:
+    """The distinct ones of places (N,), in order, and place 0 first."""
+    return in_order(torch.cat([places[0].new_zeros(1), *places]))
 
 
 def _where(places: Tensor, is_chosen: Tensor) -> Tensor:
@@ -226,14 +240,21 @@ def _where(places: Tensor, is_chosen: Tensor) -> Tensor:
     return torch.from_numpy(places.numpy()[is_chosen.numpy()])
 
 
-def _multiplied_rows(table: Tensor, rows: Tensor, factors: Tensor | None) -> Tensor:
-    """Rows (U, H) of a table, each times its factor."""
-    each = torch.arange(len(rows), device=rows.device)
-    if factors is not None:
-        factors = factors.to(table.dtype)
+def _multiplied_rows(table: Tensor, rows: Tensor, factors: Tensor) -> Tensor:
+    """Rows of a table (N, P, H) as (P, U, H), each part times its factor, (P, U)."""
+    parts, width = table.shape[1:]
+    numbers = torch.arange(parts, device=rows.device)[:, None] + rows * parts
+    each = torch.arange(numbers.numel(), device=rows.device)
     # bags of one row: it fetches rows ahead, and multiplies as it copies. Of 10,000 rows and their
     # moments that takes 1.1 ms where index_select and two products take 1.8
-    return functional.embedding_bag(rows, table, each, mode="sum", per_sample_weights=factors)
+    found = functional.embedding_bag(
+        numbers.view(-1),
+        table.view(-1, width),
+        each,
+        mode="sum",
+        per_sample_weights=factors.to(table.dtype).view(-1),
+    )
+    return found.view(parts, -1, width)
 
 
 def _zeros(like: Tensor, *shape: int) -> Tensor:
@@ -243,14 +264,6 @@ def _zeros(like: Tensor, *shape: int) -> Tensor:
     # numpy asks for huge pages, torch does not: rows lie anywhere in a table, and each one's page is
     # then looked up in memory. 10,000 rows of a million are written in 1.6 ms, and in 2.4 without
     return torch.from_numpy(np.zeros(shape, like.numpy().dtype))
-
-
-def _put(table: Tensor, rows: Tensor, values: Tensor) -> None:
-    """Write distinct rows of a table."""
-    if table.device.type == "cpu":
-        _runs(table)[rows.numpy()] = _runs(values)
-    else:
-        table.index_copy_(0, rows, values)
 
 
 def _runs(table: Tensor) -> npt.NDArray[np.void]:

@@ -1,5 +1,6 @@
 """Parts of a batch of texts that memory holds: as many rows, shortest first, as stay within a
-budget of tokens once they are padded to the longest of them.
+budget of tokens once they are padded to the longest of them; on a CPU, fewer where more would be
+padded than another part costs.
 
 All parts of a batch make one step, whose loss is a mean over the whole batch, so a budget decides
 what is computed at once and never what is learned, but for the last bits.
@@ -19,6 +20,9 @@ import torch
 from distill.stages.train.combined_loss import Batch
 
 Rows = npt.NDArray[np.int64]
+# padding that a part may have on a CPU, about what another part costs: a pass over the gradient of
+# all weights. A step of MiniLM over 32 texts of 10 to 100 words takes 5% less than in one part
+_PART_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class TokenBudget:
         # stable: rows of one length stay in order, the same on every machine
         order = np.argsort(joined, kind="stable")
         parts = []
-        for rows in cut_by_length(joined[order], self.tokens * lanes):
+        most_padding = _PART_TOKENS if batches[0]["row"].device.type == "cpu" else None
+        for rows in cut_by_length(joined[order], self.tokens * lanes, most_padding):
             chosen = order[rows.start : rows.stop]
             longest = max(1, int(joined[chosen[-1]]))
             by_source = [numbers[chosen[sources[chosen] == each]] for each in range(len(batches))]
@@ -48,14 +53,22 @@ class TokenBudget:
         return parts
 
 
-def cut_by_length(lengths: Rows, most_tokens: int) -> Iterator[range]:
-    """Yield runs of rows, whose lengths rise, that stay within `most_tokens` once they are padded;
-    a longer row is a run of its own."""
+def cut_by_length(
+    lengths: Rows, most_tokens: int, most_padding: int | None = None
+) -> Iterator[range]:
+    """Yield runs of rows, whose lengths rise, that stay within `most_tokens` once they are padded,
+    and within `most_padding` of these; a longer row is a run of its own."""
     start = 0
+    tokens = 0
     for row, length in enumerate(lengths.tolist()):
-        if row > start and (row + 1 - start) * length > most_tokens:
+        padded = (row + 1 - start) * length
+        padding = padded - tokens - length
+        is_over = most_padding is not None and padding > most_padding
+        if row > start and (padded > most_tokens or is_over):
             yield range(start, row)
             start = row
+            tokens = 0
+        tokens += length
     end = len(lengths)
     yield range(start, end)
 

@@ -42,6 +42,19 @@ def test_a_part_has_more_tokens_than_memory_holds_or_a_row_is_lost():
     assert list(cut_by_length(np.zeros(0, np.int64), 12)) == [range(0)]
 
 
+def test_a_part_has_more_padding_than_another_part_costs():
+    lengths = np.array([0, 0, 1, 2, 2, 3, 5, 5, 6, 9, 40])
+    cut = list(cut_by_length(lengths, 1_000, 6))
+    assert [row for each in cut for row in each] == list(range(len(lengths)))
+
+    def padding(first, stop):
+        return (stop - first) * lengths[stop - 1] - lengths[first:stop].sum()
+
+    assert all(padding(each.start, each.stop) <= 6 for each in cut)
+    # and none ends before it has to
+    assert all(padding(each.start, each.stop + 1) > 6 for each in cut[:-1])
+
+
 def test_parts_have_padding_that_no_text_of_theirs_needs():
     seen = []
     budget = TokenBudget(tokens=20, lanes=LANES, padding=0)
