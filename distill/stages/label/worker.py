@@ -9,9 +9,9 @@ labels are the same bytes on any number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from distill.core.source import user_errors
 from distill.engine.protocol import Stream, stream_here
 from distill.labelers.base import Predictions
 from distill.labelers.versions import library_versions
-from distill.labels.commit import Commit, Provenance, write_attempt, write_fragment
+from distill.labels.commit import Commit, Provenance
 from distill.labels.contract import Contract
 from distill.labels.encoding import encode
 from distill.labels.files import with_keys
@@ -36,6 +36,7 @@ from distill.pools.formats.selection import SelectionShard
 from distill.spec.pools import Features
 from distill.stages.label.deadly_rows import DeadlyRows, deadly_rows
 from distill.stages.label.failures import RowFailure, error_text
+from distill.stages.label.fragment_place import FragmentPlace
 from distill.stages.label.fragment_rows import FragmentRows
 from distill.stages.label.inference import InferenceBatch, InferenceLoop, joined
 from distill.stages.label.intent import unlabelled_intent
@@ -51,46 +52,9 @@ from distill.stages.label.prefetch import prefetch
 from distill.stages.label.rejects import rejected_rows
 from distill.stages.label.row_reader import RowRequest, read_chunks
 from distill.stages.label.work_clock import WorkClock
-from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 _Written = tuple[pa.Table, Rejected]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the labels of a fragment go."""
-
-    folder: Storage
-    task: FragmentTask
-    contract: Contract
-    provenance: Provenance
-
-    def commit(
-        self, labels: pa.Table, rejected: Rejected, work: Callable[[], dict[str, float]] = dict
-    ) -> Commit:
-        """Commit the labels of all its rows, as `write_fragment` does."""
-        return write_fragment(
-            self.folder,
-            self.task.intent,
-            labels,
-            rejects=_rejects(self.task, rejected),
-            contract=self.contract,
-            provenance=self.provenance,
-            work=work,
-        )
-
-    def write_ahead(self, rows: range, labels: pa.Table, rejected: Rejected) -> None:
-        """Write those of some rows, which nobody commits."""
-        intent = self.task.intent
-        write_attempt(
-            self.folder,
-            replace(intent, start=intent.start + rows.start, rows=len(rows)),
-            labels,
-            rejects=_rejects(self.task, rejected),
-            contract=self.contract,
-            provenance=self.provenance,
-        )
 
 
 class LabelWorker:
@@ -151,7 +115,7 @@ class LabelWorker:
         ):
             if commit is None:
                 own = replace(task, intent=intent)
-                place = _Place(folder, own, contract, self._provenance(part))
+                place = FragmentPlace(folder, own, contract, self._provenance(part))
                 found = []
                 # a task is given out again where its process died, maybe with its data written
                 if task.may_be_written or deadly:
@@ -194,15 +158,15 @@ class LabelWorker:
             if commit is None:
                 provenance = Provenance(part.label_set, self.device, self._versions)
                 own = replace(task, intent=intent)
-                place = _Place(folder, own, part.own(config.contract), provenance)
+                place = FragmentPlace(folder, own, part.own(config.contract), provenance)
                 commits[config.name] = place.commit(labels, rejected)
         return commits
 
-    def _commit_written(self, place: _Place, found: Sequence[WrittenRows]) -> Commit | None:
+    def _commit_written(self, place: FragmentPlace, found: Sequence[WrittenRows]) -> Commit | None:
         only = place.provenance.made_on if self.config.strict else None
         return commit_written(place.folder, place.task.intent, place.contract, found, made_on=only)
 
-    def _begun(self, place: _Place, found: Sequence[WrittenRows]) -> FragmentRows:
+    def _begun(self, place: FragmentPlace, found: Sequence[WrittenRows]) -> FragmentRows:
         """Return the first rows of a fragment, as far as they were written ahead."""
         # votes have a journal of their own, and what several label sets share is a network's pass
         if self.config.asked is not None or self.config.companions:
@@ -299,16 +263,6 @@ def _named(task: FragmentTask, deadly: DeadlyRows) -> tuple[str, ...]:
         f"its process died on {task.key}, {row}, again and again; it is rejected"
         for row in deadly.rejected
     )
-
-
-def _rejects(task: FragmentTask, rejected: Rejected) -> list[dict[str, Any]]:
-    """Return the lines of `rejects/`, in the order of the rows."""
-    lines = []
-    for row, (reason, message) in sorted(rejected.items()):
-        key = task.key
-        line = {"shard": key, "row": task.intent.start + row, "reason": reason, "message": message}
-        lines.append(line)
-    return lines
 
 
 def _failure(task: FragmentTask, error: BaseException) -> Failure:
