@@ -31,6 +31,8 @@ SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
 _S3_FOLDER = "DISTILL_TEST_S3_FOLDER"
 NOT_ON_A_REAL_STORE = pytest.StashKey[list[str]]()
 _END = ExitStack()
+_SHARED = ExitStack()
+"""Ends what tests share, by the fixtures in `schedule`."""
 
 # tmp_path is shared by the examples of one test on purpose; two busy cores make any deadline a
 # guess
@@ -136,6 +138,7 @@ def store(request, tmp_path) -> Storage:
 def shared_ray():
     """The one Ray of this process; tests ask for `ray`."""
     shared = SharedRay()
+    _SHARED.callback(shared.end)
     yield shared
     shared.end()
 
@@ -157,9 +160,18 @@ def joining(ray, shared_ray):
 def two_nodes(s3):
     """A head and another node of one CPU each, which know the store. Who takes one away has another
     join."""
-    with static_raylet() as raylets:
-        raylets.join()
-        yield raylets
+    raylets = _SHARED.enter_context(static_raylet())
+    raylets.join()
+    yield raylets
+    _SHARED.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem):
+    """A Ray takes 8% of a core also while nobody asks for it, so it ends with the last test that
+    does: they come first."""
+    if nextitem is None or not schedule.shared_by(nextitem.nodeid):
+        _SHARED.close()
 
 
 def forget_client() -> None:
