@@ -7,6 +7,7 @@ for `real_s3` and are skipped, and the summary names them.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from distill.storage.open import open_storage
 from tests import schedule, summary
 from tests.engine.here import SharedRay
 from tests.forkserver import shared_forkserver
-from tests.raylets import static_raylet
+from tests.raylets import Raylets, static_raylet
 
 SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
 _S3_FOLDER = "DISTILL_TEST_S3_FOLDER"
@@ -156,14 +157,19 @@ def joining(ray, shared_ray):
     return shared_ray.joining()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def two_nodes(s3):
     """A head and another node of one CPU each, which know the store. Who takes one away has another
     join."""
+    return _two_nodes()
+
+
+@functools.cache
+def _two_nodes() -> Raylets:
     raylets = _SHARED.enter_context(static_raylet())
+    _SHARED.callback(_two_nodes.cache_clear)
     raylets.join()
-    yield raylets
-    _SHARED.close()
+    return raylets
 
 
 @pytest.hookimpl(trylast=True)
@@ -172,6 +178,10 @@ def pytest_runtest_teardown(nextitem):
     does: they come first."""
     if nextitem is None or not schedule.shared_by(nextitem.nodeid):
         _SHARED.close()
+
+
+def pytest_sessionfinish():
+    _SHARED.close()  # of a run that was interrupted
 
 
 def forget_client() -> None:

@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-# and not pytest, which takes a fifth of a second in each process that starts a command
+# and not pytest, which takes a tenth of a second in each process that starts a command
 from pluggy import HookimplMarker
 
 from tests.forkserver import forked_cpu_seconds
