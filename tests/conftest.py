@@ -7,6 +7,7 @@ for `real_s3` and are skipped, and the summary names them.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -25,12 +26,14 @@ from distill.storage.open import open_storage
 from tests import schedule, summary
 from tests.engine.here import SharedRay
 from tests.forkserver import shared_forkserver
-from tests.raylets import static_raylet
+from tests.raylets import Raylets, static_raylet
 
 SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
 _S3_FOLDER = "DISTILL_TEST_S3_FOLDER"
 NOT_ON_A_REAL_STORE = pytest.StashKey[list[str]]()
 _END = ExitStack()
+_SHARED = ExitStack()
+"""Ends what tests share, by the fixtures in `schedule`."""
 
 # tmp_path is shared by the examples of one test on purpose; two busy cores make any deadline a
 # guess
@@ -136,6 +139,7 @@ def store(request, tmp_path) -> Storage:
 def shared_ray():
     """The one Ray of this process; tests ask for `ray`."""
     shared = SharedRay()
+    _SHARED.callback(shared.end)
     yield shared
     shared.end()
 
@@ -153,13 +157,31 @@ def joining(ray, shared_ray):
     return shared_ray.joining()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def two_nodes(s3):
     """A head and another node of one CPU each, which know the store. Who takes one away has another
     join."""
-    with static_raylet() as raylets:
-        raylets.join()
-        yield raylets
+    return _two_nodes()
+
+
+@functools.cache
+def _two_nodes() -> Raylets:
+    raylets = _SHARED.enter_context(static_raylet())
+    _SHARED.callback(_two_nodes.cache_clear)
+    raylets.join()
+    return raylets
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem):
+    """A Ray takes 8% of a core also while nobody asks for it, so it ends with the last test that
+    does: they come first."""
+    if nextitem is None or not schedule.shared_by(nextitem.nodeid):
+        _SHARED.close()
+
+
+def pytest_sessionfinish():
+    _SHARED.close()  # of a run that was interrupted
 
 
 def forget_client() -> None:

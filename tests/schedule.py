@@ -44,7 +44,6 @@ _LONGEST = (
     "storage/test_ending.py",
     "stages/label/test_label_parts.py",
     "stages/select/test_select_rows.py",
-    "test_wheel.py",
     "jobs/test_topics.py",
     "stages/apply/test_apply.py",
     "stages/report/test_in_chromium.py",

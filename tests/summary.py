@@ -18,17 +18,16 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
+# and not pytest, which takes a tenth of a second in each process that starts a command
+from pluggy import HookimplMarker
 
 from tests.forkserver import forked_cpu_seconds
 
 _VARIABLE = "DISTILL_TEST_SESSIONS"
 _LEAST_SECONDS = 1.0
 _CLOCK_TICK = os.sysconf("SC_CLK_TCK")
-_BEGAN = pytest.StashKey[tuple[float, float]]()
-"""When the run began, and the machine's CPU-seconds then."""
-_SEEN = pytest.StashKey[float]()
-"""CPU-seconds until the last report."""
+_clock = {"began": 0.0, "machine": 0.0, "seen": 0.0}
+"""When the run began, the machine's CPU-seconds then, and this process's until the last report."""
 _folders: dict[Path, str] = {}
 """That are not counted yet, and the file whose test took them."""
 
@@ -80,7 +79,7 @@ def _machine_cpu_seconds() -> float:
 
 
 def pytest_configure(config):
-    config.stash[_BEGAN] = (time.monotonic(), _machine_cpu_seconds())
+    _clock.update(began=time.monotonic(), machine=_machine_cpu_seconds())
     if not hasattr(config, "workerinput"):
         handle, name = tempfile.mkstemp(prefix="distill-sessions-")
         os.close(handle)
@@ -96,21 +95,21 @@ def pytest_unconfigure(config):
         Path(os.environ.pop(_VARIABLE)).unlink()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
+def pytest_collection_finish():
+    _clock["seen"] = _cpu_seconds()
+
+
+@HookimplMarker("pytest")(wrapper=True)
+def pytest_runtest_makereport():
     """A phase's report carries what it took of the CPU; xdist hands it on."""
     report = yield
     now = _cpu_seconds()
-    report.cpu_seconds = now - item.session.stash.get(_SEEN, 0.0)
-    item.session.stash[_SEEN] = now
+    report.cpu_seconds = now - _clock["seen"]
+    _clock["seen"] = now
     return report
 
 
-def pytest_collection_finish(session):
-    session.stash[_SEEN] = _cpu_seconds()
-
-
-def pytest_terminal_summary(terminalreporter, config):
+def pytest_terminal_summary(terminalreporter):
     seconds = defaultdict(float)
     cpu_seconds = defaultdict(float)
     for reports in terminalreporter.stats.values():
@@ -121,8 +120,8 @@ def pytest_terminal_summary(terminalreporter, config):
                 cpu_seconds[file] += getattr(report, "cpu_seconds", 0.0)
     if len(seconds) > 1:
         _show_seconds(terminalreporter, seconds, cpu_seconds)
-        began, used = config.stash[_BEGAN]
-        used, had = _machine_cpu_seconds() - used, (time.monotonic() - began) * os.cpu_count()
+        used = _machine_cpu_seconds() - _clock["machine"]
+        had = (time.monotonic() - _clock["began"]) * (os.cpu_count() or 1)
         terminalreporter.line(f"{'':8}  {used:8.1f}  of the {had:.1f} that the machine had")
     rays = defaultdict(int)
     for line in Path(os.environ[_VARIABLE]).read_text("utf-8").splitlines():

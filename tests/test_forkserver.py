@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from tests.forkserver import REPOSITORY, fork_module
+from tests.command import start_code
+from tests.forkserver import REPOSITORY, fork_module, forked_cpu_seconds
 from tests.waiting import LIMIT_SECONDS
 
 
@@ -72,6 +73,12 @@ def test_a_timeout_loses_what_was_said_or_a_signal_does_not_arrive():
 def test_forked_processes_draw_the_same_random_numbers():
     drawn = {forked("draw").communicate(timeout=LIMIT_SECONDS)[0] for _ in range(2)}
     assert len(drawn) == 2
+
+
+def test_what_forked_processes_take_of_the_cpu_is_not_counted():
+    before = forked_cpu_seconds()
+    start_code("import time\nwhile time.process_time() < 0.3:\n    pass").wait(LIMIT_SECONDS)
+    assert forked_cpu_seconds() - before >= 0.3
 
 
 def _tell():

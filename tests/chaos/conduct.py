@@ -26,6 +26,7 @@ from tests.command import distill
 from tests.conftest import has_ceph
 from tests.raylets import Raylets, static_raylet
 from tests.resolved import label_set
+from tests.waiting import wait_until
 
 Strike = Callable[[Run, str], None]
 
@@ -104,12 +105,17 @@ class Conductor:
         self.server.stop()
 
     def cluster(self) -> Raylets:
-        """A Ray of two CPUs, started when the first run joins it; its actors find the S3 server."""
+        """A Ray of two nodes with a CPU each, started when the first run joins it; its actors find
+        the S3 server. For a node that a run killed another comes."""
         if self._cluster is None:
             if has_ceph():
                 self.server.bucket()
-            self._cluster = self._end.enter_context(static_raylet(cpus=2))
-        return self._cluster
+            self._cluster = self._end.enter_context(static_raylet())
+        raylets = self._cluster
+        if len(raylets.nodes()) < 2:
+            raylets.join()
+            wait_until(lambda: len(raylets.nodes()) == 2)
+        return raylets
 
     def _run(self, seed: int, case: Case, strike: Strike) -> Run:
         undisturbed = self._hash(case)

@@ -6,13 +6,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import suppress
-from pathlib import Path
+from contextlib import ExitStack, suppress
 
 from tests.chaos.runs import LABELER_SECONDS, Run
 from tests.command import processes
 from tests.raylets import two_raylets
-from tests.waiting import slowness
+from tests.waiting import slowness, wait_until
 
 ZOMBIE_SECONDS = 15.0
 NAMED = (0, 1)
@@ -149,11 +148,12 @@ def forget_lease(run: Run) -> int:
 
 def raylet_killed(run: Run, variant: str) -> None:
     """One of two nodes dies under the actors: the worker's raylet, or the head with everything."""
-    with two_raylets(**run.environment) as raylets:
+    with ExitStack() as own:
+        raylets = run.cluster() if variant == "worker" else own.enter_context(two_raylets())
         begun = run.start("--ray", raylets.address, **raylets.environment)
         run.in_the_middle(begun)
         if variant == "worker":
-            _signal(_worker_raylets(raylets.session), signal.SIGKILL)
+            raylets.kill_raylet(raylets.joined[-1].pid)
         else:
             _signal(processes(raylets.session), signal.SIGKILL)
         # one CPU is left, and an actor and what prepares its rows need two: it says that it waits,
@@ -166,17 +166,9 @@ def raylet_killed(run: Run, variant: str) -> None:
             begun.wait(lambda: "Finishing the fragments" in begun.output, "the answer to Ctrl-C")
             begun.signal(signal.SIGINT)
         run.expect(begun.end(), (0, 128 + signal.SIGINT))
-
-
-def _worker_raylets(session: int) -> list[int]:
-    told = {
-        pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in processes(session)
-    }
-    return [
-        pid
-        for pid, words in told.items()
-        if words[0].endswith(b"/raylet") and b"--head" not in words
-    ]
+        if variant == "worker":
+            # else the next run believes that it is there
+            wait_until(lambda: len(raylets.nodes()) == 1)
 
 
 def asked_to_end(run: Run, variant: str) -> None:
