@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--microseconds", type=float, default=50.0, help="the labeler's, a row")
     parser.add_argument("--step-microseconds", type=float, default=10.0, help="a step's, a row")
     parser.add_argument("--fragment-rows", type=int, default=50_000)
-    parser.add_argument("--fragments", type=int, nargs=2, default=[4, 12])
+    parser.add_argument("--fragments", type=int, nargs=2, default=[3, 9])
     parser.add_argument("--feed-rows", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=int, default=2)
