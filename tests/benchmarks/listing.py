@@ -1,6 +1,7 @@
-"""The inventory of very many new Parquet shards on Ceph: `python -m tests.benchmarks.listing`.
+"""Very many new Parquet shards on Ceph, their listing beside s3fs's and their inventory: `python -m
+tests.benchmarks.listing`.
 
-Measured each in a process of its own: a first inventory; one that is killed when half of its
+Listings are by turns in one process; asked is at most 1.1 × s3fs's time. Inventories are measured each in a process of its own: a first inventory; one that is killed when half of its
 footers are stored, and the one that goes on from there; and the next, which has nothing to do.
 Requests are those that the process made; a footer that was read is one of its `get`s. Memory is the
 largest resident size, less what was resident before the inventory.
@@ -10,7 +11,9 @@ from __future__ import annotations
 
 import io
 import resource
+import statistics
 import time
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -19,7 +22,7 @@ from typing import Any
 
 from tests.benchmarks.child import Child, in_child
 from tests.benchmarks.s3_server import s3_server
-from tests.benchmarks.tables import markdown, options, show
+from tests.benchmarks.tables import markdown, options, paired_ratio, show
 
 COLUMNS, ROWS, WRITERS = 8, 64, 32
 
@@ -27,11 +30,13 @@ COLUMNS, ROWS, WRITERS = 8, 64, 32
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = options(__doc__)
     parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=9, help="of the listings")
     told = parser.parse_args(arguments)
     if told.quick:
-        told.files = 1_000
+        told.files, told.rounds = 1_000, 2
     with s3_server("listing") as bucket:
         write(f"{bucket}/pool", told.files)
+        listed = in_child(list_by_turns, pool=f"{bucket}/pool", rounds=told.rounds)
         found = {
             "first": in_child(take, root=f"{bucket}/whole", pool=f"{bucket}/pool"),
             "killed half-way": kill_half_way(f"{bucket}/cut", f"{bucket}/pool", told.files),
@@ -42,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     heads = ["inventory", "seconds", "CPU s", "MiB more", "GET", "LIST", "PUT", "MB read"]
     rows = [[name, *cells(each)] for name, each in found.items()]
     words = f"{told.files:,} Parquet files of {COLUMNS} columns on Ceph RGW on loopback."
-    show(told, "The inventory of new files", [words, markdown(heads, rows)], found)
+    parts = [words, listing_table(listed), markdown(heads, rows)]
+    show(told, "The inventory of new files", parts, {"listing": listed, **found})
 
 
 def write(pool: str, files: int) -> None:
@@ -61,6 +67,46 @@ def write(pool: str, files: int) -> None:
     with ThreadPoolExecutor(WRITERS) as threads:
         keys = [f"part-{number:06d}.parquet" for number in range(files)]
         list(threads.map(lambda key: store.put(key, content.getvalue()), keys))
+
+
+def list_by_turns(pool: str, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds and CPU seconds a round, and MB of Python objects at the peak, of each way."""
+    import s3fs
+
+    from distill.storage.open import open_storage
+
+    theirs = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+    ways = {
+        "distill `walk`": lambda: sum(1 for _ in open_storage(pool).walk()),
+        "s3fs `find`": lambda: len(theirs.find(pool, detail=True)),
+    }
+    found: dict[str, dict[str, list[float]]] = {
+        name: {"seconds": [], "cpu_seconds": [], "mb": []} for name in ways
+    }
+    for number in range(-1, rounds):
+        for name in ways if number % 2 else reversed(ways):
+            began, used = time.perf_counter(), cpu_seconds()
+            ways[name]()
+            if number >= 0:  # the first round opens lines
+                found[name]["seconds"].append(time.perf_counter() - began)
+                found[name]["cpu_seconds"].append(cpu_seconds() - used)
+    for name, way in ways.items():
+        tracemalloc.start()
+        way()
+        found[name]["mb"].append(tracemalloc.get_traced_memory()[1] / 1e6)
+        tracemalloc.stop()
+    return found
+
+
+def listing_table(found: dict[str, dict[str, list[float]]]) -> str:
+    theirs = found["s3fs `find`"]["seconds"]
+    rows = []
+    for name, kinds in found.items():
+        numbers = (f"{statistics.median(values):.2f}" for values in kinds.values())
+        ratio = "{:.3f} [{:.3f}–{:.3f}]".format(*paired_ratio(kinds["seconds"], theirs))
+        rows.append([name, *numbers, ratio])
+    heads = ["listing", "seconds", "CPU s", "MB at the peak", "to s3fs, paired [95%]"]
+    return markdown(heads, rows)
 
 
 def take(root: str, pool: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import os
 import resource
 import statistics
 import time
-import tracemalloc
 import urllib.parse
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,6 @@ from tests.benchmarks.s3_server import s3_server
 
 RESULTS = Path(__file__).parent / "results" / "reads.md"
 BUCKET, GROUPS, COLUMNS, THREADS = "reads", 4, 4, 16
-LISTINGS = 5
 GROUP_BYTES = 8_000_000
 SIZES = {"50 KB": 50_000, "1 MB": 1_000_000, "8 MB": 8_000_000, "20 MB": 20_000_000}
 
@@ -207,7 +205,7 @@ def measure(
     }
 
 
-def fill(keys: int) -> None:
+def fill() -> None:
     store = open_storage(f"s3://{BUCKET}")
     for name, size in SIZES.items():
         store.put(name, os.urandom(size))
@@ -221,41 +219,18 @@ def fill(keys: int) -> None:
     whole = io.BytesIO()
     pq.write_table(table, whole, row_group_size=rows, compression="none", use_dictionary=False)
     store.put("parquet", whole.getvalue())
-    with ThreadPoolExecutor(32) as threads:
-        list(threads.map(lambda number: store.put(f"many/{number:08d}", b""), range(keys)))
-
-
-def listing(keys: int) -> dict[str, tuple[float, float]]:
-    """Seconds, and MB of Python objects at the peak, to go through `keys` keys."""
-    import s3fs
-
-    theirs = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
-    ways = {
-        "distill `walk`": lambda: sum(1 for _ in open_storage(f"s3://{BUCKET}/many").walk()),
-        "s3fs `find`": lambda: len(theirs.find(f"{BUCKET}/many", detail=True)),
-    }
-    assert {way() for way in ways.values()} == {keys}
-    medians = measure({name: lambda _, way=way: way() for name, way in ways.items()}, LISTINGS)
-    found = {}
-    for name, way in ways.items():
-        tracemalloc.start()
-        way()
-        found[name] = (medians[name][0] / 1e3, tracemalloc.get_traced_memory()[1] / 1e6)
-        tracemalloc.stop()
-    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.reads")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--keys", type=int, default=10_000)
     asked = parser.parse_args()
     with s3_server(BUCKET):
-        fill(asked.keys)
+        fill()
         lines = [
             "# Reading from S3",
             "",
-            f"`python -m tests.benchmarks.reads --rounds {asked.rounds} --keys {asked.keys}`, {os.cpu_count()} cores, load "
+            f"`python -m tests.benchmarks.reads --rounds {asked.rounds}`, {os.cpu_count()} cores, load "
             f"{os.getloadavg()[0]:.0f}, Ceph RGW on loopback. Medians; × is the other's time over ours.",
             "",
             "Whole objects are held against their digest by distill alone: one by one against the MD5 that the store says",
@@ -274,11 +249,6 @@ def main() -> None:
             ]
             lines.append(f"| {case} | {shown['distill']} | {' | '.join(peers)} |")
             print(lines[-1], flush=True)
-        lines += ["", f"| listing {asked.keys:,} keys | s | MB at the peak |", "|---|---|---|"]
-        lines += [
-            f"| {name} | {seconds:.2f} | {peak:.1f} |"
-            for name, (seconds, peak) in listing(asked.keys).items()
-        ]
     RESULTS.write_text("\n".join(lines) + "\n", "utf-8")
     print("\n".join(lines))
 
