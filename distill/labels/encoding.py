@@ -110,8 +110,7 @@ def encode(
     disagreement: Float | None = None,
     views: Sequence[Float] = (),
 ) -> pa.Table:
-    """Turn outputs (B, width) into columns, which may share their memory; rows that are not
-    `labelled` become null.
+    """Turn outputs (B, width) into columns; rows that are not `labelled` become null.
 
     `disagreement` (B,) says how far members disagree, where the contract has it; `views` are the
     outputs of each view, (B, width) each."""
@@ -133,7 +132,9 @@ def _encode_outputs(outputs: Float, labelled: Bool, contract: Contract) -> Colum
     good = revealed(good, contract)
     if contract.encoding == "topk":
         return _encode_topk(good, contract)
-    packed = good.astype(float_type(contract), copy=False)
+    # A copy: the labeler may write its next answer into the same array.
+    kind = float_type(contract)
+    packed = good.astype(kind)
     return {dense_name(contract): packed}
 
 

@@ -52,7 +52,7 @@ from distill.stages.label.row_reader import RowChunk
 Once = Callable[[], AbstractContextManager[None]]
 _PREFETCH_RUNS = 2  # runs of a fragment that wait prepared
 # a run of several batches takes no longer: so long another fragment waits for the device
-_RUN_SECONDS = 0.02
+_RUN_SECONDS = 0.05
 DIED = ("died", "the labeler's process died on it, again and again")  # why such a row is rejected
 
 

@@ -34,3 +34,12 @@ def test_a_key_of_a_later_shard_is_another_text_than_the_file_has(tmp_path, keys
 @pytest.mark.parametrize("keys", [[2**60 + 1, 7], ["007", None], [None, None]])
 def test_a_key_that_keeps_its_digits_is_refused(tmp_path, keys):
     assert keys_of(tmp_path, keys) == [None if key is None else str(key) for key in keys]
+
+
+@pytest.mark.parametrize(
+    ("rows", "due"), [(50_000, 25_600), (32_768, 32_768), (100, 1_024), (98_304, 32_768)]
+)
+def test_a_short_chunk_follows_a_long_one_whose_memory_does_not_serve_it(rows, due):
+    features = VectorFeatures(kind="vector", columns=("x",))
+    request = RowRequest("", "a.parquet", "", 0, rows, features, 64, 1_024, "parquet")
+    assert request.chunk_rows == due

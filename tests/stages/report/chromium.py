@@ -19,6 +19,7 @@ import aiohttp
 from tests.waiting import LIMIT_SECONDS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_SMALLEST = 7
 _LOOK = """
 (() => {
   const luminance = ([r, g, b]) => {
@@ -52,7 +53,7 @@ _LOOK = """
     const range = document.createRange();
     range.selectNodeContents(texts.currentNode);
     const beyond = range.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
-    if (beyond && !texts.currentNode.parentElement.closest(".scroll, style"))
+    if (beyond && !texts.currentNode.parentElement.closest(".scroll, figure, style"))
       wide.push(texts.currentNode.textContent.trim().slice(0, 60));
   }
   const levels = [...document.querySelectorAll("h1, h2, h3, h4")].map(each => Number(each.tagName[1]));
@@ -60,10 +61,14 @@ _LOOK = """
     !(each.getAttribute("alt") || each.getAttribute("aria-label") || "").trim() &&
     each.getAttribute("alt") !== "" && !each.closest("svg[aria-label] svg")
   ).map(each => each.outerHTML.slice(0, 80));
+  const tiny = [...document.querySelectorAll("svg text")].map(each => [
+    each.textContent.trim().slice(0, 40),
+    parseFloat(getComputedStyle(each).fontSize) * Math.hypot(each.getScreenCTM().a, each.getScreenCTM().b),
+  ]).filter(([, size]) => size < SMALLEST);
   const headless = [...document.querySelectorAll("table")].filter(
     each => !each.querySelector("th[scope]")).length;
   return {
-    faint, wide, levels, unnamed, headless,
+    faint, wide, levels, unnamed, headless, tiny,
     scrolls: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     language: document.documentElement.lang, title: document.title,
   };
@@ -91,6 +96,8 @@ class Seen:
     """Pictures without a text."""
     headless: int = 0
     """Tables without marked heads."""
+    tiny: list[Any] = field(default_factory=list)
+    """Texts within pictures that are smaller than `_SMALLEST` pixels."""
     language: str = ""
     title: str = ""
     picture: bytes = b""
@@ -113,7 +120,8 @@ async def _look(page: Path, width: int, scheme: str, media: str) -> Seen:
         await calls.call("Emulation.setEmulatedMedia", media=media, features=features)
         await calls.call("Page.navigate", url=page.as_uri())
         await calls.wait_for("Page.loadEventFired")
-        found = await calls.call("Runtime.evaluate", expression=_LOOK, returnByValue=True)
+        expression = _LOOK.replace("SMALLEST", str(_SMALLEST))
+        found = await calls.call("Runtime.evaluate", expression=expression, returnByValue=True)
         for name, value in found["result"]["value"].items():
             setattr(seen, name, value)
         shot = await calls.call("Page.captureScreenshot", captureBeyondViewport=True)
@@ -124,7 +132,13 @@ async def _look(page: Path, width: int, scheme: str, media: str) -> Seen:
 @contextlib.asynccontextmanager
 async def _socket() -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     assert CHROMIUM is not None
-    words = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+    words = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--remote-debugging-port=0",
+    ]
     process = subprocess.Popen(
         [CHROMIUM, *words, "--disable-background-networking", "about:blank"],
         stderr=subprocess.PIPE,

@@ -58,6 +58,7 @@ def test_a_reader_meets_what_cannot_be_read(page, view, folder):
     assert seen.faint == []
     assert seen.unnamed == []
     assert seen.headless == 0
+    assert seen.tiny == []
     assert (seen.language, bool(seen.title)) == ("en", True)
     assert seen.levels[0] == 1
     assert seen.levels.count(1) == 1
