@@ -8,10 +8,13 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from safetensors.numpy import load_file
 
 import distill.labels
-from distill.core.schema import unseal
 from distill.labels.state import read_state
 from distill.plan import workspace
 from distill.plan.load import load_job
@@ -41,21 +44,43 @@ def stored(folder):
 
 
 def weights(folder):
-    """sha256 of the weights of each model, by its folder."""
+    """The tensors of each model, by its folder, which is named by the digest of what it is made of."""
     runs = folder / "runs"
-    models = [*runs.glob("fits/*/*/done.json"), *runs.glob("students/*/*/done.json")]
-    return {
-        str(done.parent.relative_to(folder)): unseal(done.read_bytes(), str(done))["sha256"]
-        for done in models
-    }
+    found = {}
+    for done in [*runs.glob("fits/*/*/done.json"), *runs.glob("students/*/*/done.json")]:
+        (file,) = done.parent.glob("*-weights.safetensors")
+        found[str(done.parent.relative_to(folder))] = load_file(file)
+    return found
 
 
-def label_hashes(folder):
-    hashes = {}
-    for pool in sorted((folder / "runs" / "labels").glob("*/v1/*")):
-        labels = distill.labels.open(pool)
-        hashes[pool.parts[-3:]] = labels._labels.label_hash
-    return hashes
+def label_sets(folder):
+    """The decoded labels of each label set, by name, version and pool."""
+    pools = sorted((folder / "runs" / "labels").glob("*/v1/*"))
+    return {pool.parts[-3:]: decoded(distill.labels.open(pool)) for pool in pools}
+
+
+def decoded(labels):
+    temperature = max(labels.contract.temperatures, default=None)
+    table = pa.concat_tables(labels.decoded(temperature))
+    found = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        found[name] = np.array(
+            pc.list_flatten(column) if pa.types.is_nested(column.type) else column
+        )
+        found[f"{name} is there"] = np.array(column.is_valid())
+    return found
+
+
+def require_same(after, before):
+    """Numbers to a unit of rounding: a CPU of another make has another `exp`."""
+    assert after.keys() == before.keys()
+    for name, columns in before.items():
+        assert after[name].keys() == columns.keys()
+        for column, values in columns.items():
+            if values.dtype.kind == "f":
+                np.testing.assert_allclose(after[name][column], values, 1e-5, 1e-6, err_msg=column)
+            else:
+                assert np.array_equal(after[name][column], values), (name, column)
 
 
 def test_a_finished_root_is_not_known_and_labelled_or_trained_again(folder):
@@ -80,7 +105,7 @@ def test_a_finished_run_reads_a_label_set_more_than_once(folder, monkeypatch):
 
     monkeypatch.setattr(workspace, "read_state", counted)
     run_job(load_job(folder / "job.toml"), lambda _line: None, engine="local")
-    assert len(read) == len(set(read)) == len(label_hashes(folder))
+    assert len(read) == len(set(read)) == len(label_sets(folder))
 
 
 def test_an_old_root_is_not_whole_or_its_labeler_is_not_the_one_that_labelled(folder):
@@ -90,7 +115,7 @@ def test_an_old_root_is_not_whole_or_its_labeler_is_not_the_one_that_labelled(fo
 
 def test_what_was_begun_by_the_version_before_is_finished_otherwise(folder):
     """Half of it is taken away: what is made anew has the digests, labels and weights of before."""
-    labels, models = label_hashes(folder), weights(folder)
+    labels, models = label_sets(folder), weights(folder)
     runs = folder / "runs"
     shutil.rmtree(runs / "students")
     shutil.rmtree(runs / "fits" / "zero")
@@ -99,5 +124,5 @@ def test_what_was_begun_by_the_version_before_is_finished_otherwise(folder):
         shutil.rmtree(runs / "labels" / "large" / "v1" / "test" / part)
     job = load_job(folder / "job.toml")
     run_job(job, lambda _line: None, engine="local")
-    assert label_hashes(folder) == labels
-    assert weights(folder) == models
+    require_same(label_sets(folder), labels)
+    require_same(weights(folder), models)
