@@ -80,8 +80,8 @@ class LocalStorage(Storage):
             return cast("BinaryIO", io.BufferedReader(_Counted(file)))
 
     def read(self, key: str, is_right: IsRight | None = None) -> bytes:  # noqa: ARG002
-        with self._reading(key) as file, _Counted(file) as opened:
-            return opened.readall()
+        with self._reading(key), self.open(key) as file:
+            return file.read()
 
     @contextmanager
     def _reading(self, key: str) -> Iterator[Path]:
