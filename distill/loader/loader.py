@@ -115,18 +115,22 @@ class Loader:
         """Write one batch: each row is copied once, from where it was decoded to where it is
         used."""
         lane_rows = self.sampler.lane_rows
+        # all chunks have the same
+        names: dict[str, str] = {}
         for number, share in enumerate(shares):
             start = number * lane_rows
             end = start + lane_rows
             for arrays, rows in share:
+                names = names or self.cache.dataset.array_names(arrays, epoch)
                 stop = start + len(rows)
-                for name, seen in self.cache.dataset.array_names(arrays, epoch).items():
+                for name, seen in names.items():
                     # "clip", since the other modes copy twice
                     arrays[name].take(rows, 0, batch[seen][start:stop], "clip")
                 start = stop
             # padding, where the lane's rows are over
-            for name, values in batch.items():
-                values[start:end] = self._padding_of(name)
+            if start < end:
+                for name, values in batch.items():
+                    values[start:end] = self._padding_of(name)
 
     def _alter(self, batch: Arrays, epoch: int) -> None:
         """Alter the images of a batch as the epoch has it; the cache's stay as they are."""

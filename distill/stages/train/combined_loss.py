@@ -45,7 +45,8 @@ class CombinedLoss:
     ) -> tuple[Tensor, Tensor]:
         """Return these rows' part of L, to differentiate, given the global batch's `known`; and
         (terms, 4): their Σ w·ℓ, Σ w, rows with w > 0 and rows."""
-        sums = []
+        losses = []
+        counts = []
         for term, positions in zip(self.terms, self.positions, strict=True):
             batch = batches[term.source]
             of_source = outputs[term.source]
@@ -53,17 +54,15 @@ class CombinedLoss:
             weight_B = batch[f"{term.column}.weight"]
             loss_B = row_losses(term, answered, batch, positions)
             weighted = loss_B * weight_B
-            loss = weighted.sum()
-            is_counted = weight_B > 0
-            counted = is_counted.sum()
+            losses.append(weighted.sum())
+            counted = (weight_B > 0).sum()
             rows = (batch["row"] >= 0).sum()
-            weight = weight_B.sum()
-            sums.append(torch.stack([loss, weight, counted, rows]))
-        summed = torch.stack(sums)
+            counts.append(torch.stack([weight_B.sum(), counted, rows]))
+        loss_T = torch.stack(losses)
         # a term that nobody knows a row of adds 0, not 0 / 0
-        divisor = torch.where(known > 0, known, 1.0)
-        total = (self.weights * summed[:, 0] / divisor).sum()
-        return total, summed.detach()
+        share_T = self.weights / torch.where(known > 0, known, 1.0)
+        total = (loss_T * share_T).sum()
+        return total, torch.column_stack([loss_T.detach(), torch.stack(counts)])
 
 
 def positions_on(term: TermPlan, device: str) -> Tensor | None:

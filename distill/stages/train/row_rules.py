@@ -89,13 +89,14 @@ class AdamWRows:
         # nodes and weights of one of the first steps
         self._first: tuple[int, list[float], list[float]] = (-1, [], [])
         self._kept = _Logarithms(self._kept_share)
-        # what a step leaves of weights, but for decay, and of moments, (3, 1)
-        self._fading = torch.tensor([[1.0], [_BETA_1], [_BETA_2]], dtype=torch.float64)
+        # logarithms of what a step leaves of weights, but for decay, and of moments, (3, 1)
+        left = torch.tensor([[1.0], [_BETA_1], [_BETA_2]], dtype=torch.float64)
+        self._fading = left.log()
 
     def factors(self, step: int, last: Tensor) -> Tensor:
         """Do as `RowRule` says."""
         self._fading = self._fading.to(last.device)
-        factors = torch.pow(self._fading, step - last)
+        factors = torch.exp(self._fading * (step - last))
         if self.decay:
             factors[0] = self._kept.product(last, step)
         return factors
@@ -135,9 +136,11 @@ class AdamWRows:
             return rows
         mean, square = moments
         root = square.sqrt()
+        divisor = torch.empty_like(root)
         for node, weight in zip(*self._nodes_at(step), strict=True):
             # m / (a · √v + ε), both divided by a
-            rows.addcdiv_(mean, root + _EPSILON / node, value=sign * weight / node)
+            torch.add(root, _EPSILON / node, out=divisor)
+            rows.addcdiv_(mean, divisor, value=sign * weight / node)
         return rows
 
     def _nodes_at(self, step: int) -> tuple[list[float], list[float]]:

@@ -65,10 +65,12 @@ class TableRows:
         self.step = 0  # steps taken
         # a row beside its moments: what a step reads and writes of it is then one run of memory
         self._parts = _zeros(weights, len(weights), 1 + len(rule.names), weights.shape[1])
-        self.settled, *moments = self._parts.unbind(1)
+        parts = self._parts.unbind(1)
+        self.settled, *moments = parts
         self.settled.copy_(weights)
         self.moments = dict(zip(rule.names, moments, strict=True))
         device = weights.device
+        self._runs = [_runs(each) for each in parts] if device.type == "cpu" else []
         # steps taken when each row was settled
         self.last = torch.zeros(len(weights), dtype=torch.int32, device=device)
         # of the rows that were taken last, (U, H); it has their gradient
@@ -172,12 +174,12 @@ class TableRows:
 
     def _write(self, rows: Tensor, values: Tensor) -> None:
         """Keep settled rows and their moments, (1 + moments, U, H)."""
-        # a row beside its moments is one run of memory: one write a row
-        beside = values.transpose(0, 1).contiguous()
-        if beside.device.type == "cpu":
-            _runs(self._parts)[rows.numpy()] = _runs(beside)
-        else:
-            self._parts.index_copy_(0, rows, beside)
+        if values.device.type != "cpu":
+            self._parts.index_copy_(0, rows, values.transpose(0, 1))
+            return
+        numbers = rows.numpy()
+        for kept, written in zip(self._runs, _runs(values), strict=True):
+            kept[numbers] = written
 
 
 def put_tables(network: nn.Module, make_rule: Callable[[str], RowRule]) -> None:
@@ -266,9 +268,8 @@ def _zeros(like: Tensor, *shape: int) -> Tensor:
     return torch.from_numpy(np.zeros(shape, like.numpy().dtype))
 
 
-def _runs(table: Tensor) -> npt.NDArray[np.void]:
-    """Each row of a table as one run of bytes, (N,): numpy copies it in half the time that it needs
-    for its numbers."""
-    rows = table.numpy()
-    row_bytes = table[0].numel() * table.element_size()
-    return rows.reshape(len(rows), -1).view(f"V{row_bytes}")[:, 0]
+def _runs(values: Tensor) -> npt.NDArray[np.void]:
+    """The last axis as one run of bytes: numpy copies it in half the time that it needs for its
+    numbers."""
+    run_bytes = values.shape[-1] * values.element_size()
+    return values.numpy().view(f"V{run_bytes}")[..., 0]
