@@ -79,6 +79,20 @@ class Study(Plain):
         """The methods that were judged on every data set, of those that compete."""
         return [method for method in self.methods if method.ranks is not None]
 
+    @property
+    def by_rank(self) -> list[StudyMethod]:
+        """The ranked methods, the best first; none without a test."""
+        if self.test is None:
+            return []
+        pairs = zip(self.test.average_ranks, self.ranked, strict=True)
+        return [method for _, method in sorted(pairs, key=lambda each: each[0])]
+
+    @property
+    def listed(self) -> list[StudyMethod]:
+        """All methods as they are shown: who does not compete, then students by rank."""
+        ranked = self.by_rank
+        return [*(method for method in self.methods if method not in ranked), *ranked]
+
     def tally(self, first: str, second: str) -> tuple[int, int, int]:
         """Return on how many data sets the first wins, ties and loses against the second."""
         counts = dict.fromkeys((WIN, TIE, LOSS), 0)

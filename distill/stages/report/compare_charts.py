@@ -59,7 +59,7 @@ def _draw_ranks(study: Study) -> Chart | None:
 
 
 def _draw_panels(study: Study) -> Chart | None:
-    methods = study.methods[:_MOST_METHODS]
+    methods = study.listed[:_MOST_METHODS]
     panels = study.data_sets[:_MOST_PANELS]
     down = -(-len(panels) // _PANELS_ACROSS)
     height = down * (0.9 + 0.2 * len(methods))

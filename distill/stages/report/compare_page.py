@@ -41,7 +41,7 @@ class StudyPage:
         test = study.test
         if test is None:
             return f"{len(study.methods)} methods on {count} data sets."
-        best = self._by_rank[0].name
+        best = study.by_rank[0].name
         rank = min(test.average_ranks)
         if not self._is_beyond_chance:
             return (
@@ -76,18 +76,11 @@ class StudyPage:
         return text
 
     @property
-    def _by_rank(self) -> list[StudyMethod]:
-        test = self.study.test
-        assert test is not None
-        pairs = zip(test.average_ranks, self.study.ranked, strict=True)
-        return [method for _, method in sorted(pairs, key=lambda each: each[0])]
-
-    @property
     def _apart_from_best(self) -> list[str]:
         test = self.study.test
         assert test is not None
         ranked = self.study.ranked
-        best = ranked.index(self._by_rank[0])
+        best = ranked.index(self.study.by_rank[0])
         return [each.name for number, each in enumerate(ranked) if test.told_apart(best, number)]
 
     @property
@@ -120,14 +113,17 @@ class StudyPage:
         """Heads of the data sets' columns, with unit and the better direction."""
         return [f"{each.name}, {head_of(each)}" for each in self.study.data_sets]
 
+    @property
+    def measures(self) -> list[str]:
+        """What each data set is judged by."""
+        return [head_of(each) for each in self.study.data_sets]
+
     @cached_property
     def lines(self) -> list[StudyLine]:
-        """The table: who does not compete, then students by rank."""
+        """The table."""
         study = self.study
-        ranked = self._by_rank if study.test is not None else []
-        others = [method for method in study.methods if method not in ranked]
         best = [self._best_of(number) for number in range(len(study.data_sets))]
-        return [self._line(method, best, ranked) for method in [*others, *ranked]]
+        return [self._line(method, best, study.by_rank) for method in study.listed]
 
     def _best_of(self, number: int) -> float | None:
         """The best student's value on one data set; None where fewer than two are there."""
@@ -160,7 +156,7 @@ class StudyPage:
         """Wins, ties and losses of each ranked method (line) against each other one."""
         if self.study.test is None:
             return []
-        names = [method.name for method in self._by_rank]
+        names = [method.name for method in self.study.by_rank]
         lines = []
         for first in names:
             tallies = [self.study.tally(first, second) for second in names]
