@@ -159,13 +159,15 @@ def _written(
     account: Storage, tokens: Tokens, is_wanted: Callable[[LedgerEntry], bool] = lambda _: True
 ) -> list[LedgerEntry]:
     """The entries of an account that are wanted, and what was decided of them."""
-    answered = {key.split("/")[1] for key in tokens if key.startswith(f"{ANSWERS}/")}
+    answered = {key.partition("/")[0] for key in _below(ANSWERS, tokens)}
     folder = account.folder(SPENT)
-    listed = sorted(key.removeprefix(f"{SPENT}/") for key in tokens if key.startswith(f"{SPENT}/"))
+    listed = _below(SPENT, tokens)
     due = [entry_key(number) for number in range(len(listed))]
-    if listed != due:
+    undue = set(_below(_DECIDED, tokens)).difference(due)
+    if listed != due or undue:
         raise StorageError(
-            f"{folder.uri} has {listed}, and not every entry from {entry_key(0)} on. Restore it from a"
+            f"{folder.uri} has {listed}, and not every entry from {entry_key(0)} on"
+            f"{f', of which {sorted(undue)} are decided' if undue else ''}. Restore it from a"
             " copy: without an entry its privacy would be spent again."
         )
     found = [_entry(account.uri, key, tokens[f"{SPENT}/{key}"]) for key in listed]
@@ -185,6 +187,11 @@ def _written(
             stands = True
         entries.append(replace(entry, folder=account.uri, number=number, stands=stands))
     return entries
+
+
+def _below(place: str, tokens: Tokens) -> list[str]:
+    """The keys of a folder of the account, sorted."""
+    return sorted(key.removeprefix(f"{place}/") for key in tokens if key.startswith(f"{place}/"))
 
 
 @functools.cache

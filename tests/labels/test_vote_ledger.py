@@ -82,6 +82,15 @@ def test_the_newest_entry_is_lost_and_nobody_sees_it(account):
         claim_votes(account, replace(CLAIM, label_set="b" * 64))
 
 
+def test_a_lost_entry_that_was_decided_is_forgotten_since_nothing_was_answered(account):
+    mine = account.folder("votes", "one", "a")
+    claim_votes(mine, replace(CLAIM, over="private"), others=others_of(account, mine))
+    assert [each.key for each in mine.folder("decided").walk()] == ["000000.json"]
+    mine.folder("spent").delete("000000.json")
+    with pytest.raises(StorageError, match=r"of which \['000000.json'\] are decided"):
+        read_ledger(mine)
+
+
 def test_more_is_claimed_than_there_are_rows(account):
     entry = claim_votes(account, replace(CLAIM, asked=10))
     assert entry.allowance.asked == entry.allowance.answered == 10

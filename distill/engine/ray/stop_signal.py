@@ -84,8 +84,8 @@ class StopLooks:
         with self._looking:
             now = time.monotonic()
             if not self.stopped and now - self._looked >= POLL_SECONDS:
-                # where the head node does not answer, the next task looks again
+                self._looked = now
+                # where the head node does not answer, a later task looks again
                 with contextlib.suppress(ray.exceptions.RayError):
                     self.stopped = self.signal.is_set()
-                    self._looked = now
             return self.stopped
