@@ -34,6 +34,10 @@ class BodyTooLongError(BrokenBodyError):
     """More is to come than was asked for."""
 
 
+class NoLengthError(BrokenBodyError):
+    """Nobody could tell whether all has come."""
+
+
 class Answer(NamedTuple):
     """Headers are found by names in any case."""
 
@@ -68,7 +72,8 @@ class Lines:
         most_bytes: float = math.inf,
         redirects: int = 0,
     ) -> Answer:
-        """Return the whole answer. Raises BodyTooLongError, BrokenBodyError, urllib3's errors."""
+        """Return the whole answer. Raises BodyTooLongError, NoLengthError, BrokenBodyError,
+        urllib3's errors."""
         retries = urllib3.Retry(total=None, connect=0, read=0, other=0, redirect=redirects)
         try:
             answer = self.pools.request(
@@ -93,7 +98,7 @@ def _whole_body(answer: urllib3.BaseHTTPResponse, most_bytes: float) -> bytes:
     if answer.status >= 300:
         return answer.read(decode_content=False)
     if answer.length_remaining is None and not answer.chunked:
-        raise BrokenBodyError("the server does not say how long the body is")
+        raise NoLengthError("the server does not say how long the body is")
     pieces: list[bytes] = []
     while True:
         left = answer.length_remaining

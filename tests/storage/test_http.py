@@ -272,9 +272,10 @@ def test_a_header_that_trickles_holds_a_thread_for_ever(web, monkeypatch):
     assert len(asked) == 2
 
 
-def test_a_list_whose_end_nobody_tells_is_taken_for_whole(web, monkeypatch):
-    monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.3)
-
+@pytest.mark.parametrize(
+    "read", [lambda files: files.list_objects(), lambda files: files.read("rows.txt")]
+)
+def test_a_file_whose_end_nobody_tells_is_taken_for_whole_or_asked_for_again(web, read):
     def odd(handler):
         handler.send_response(200)
         handler.end_headers()
@@ -283,8 +284,11 @@ def test_a_list_whose_end_nobody_tells_is_taken_for_whole(web, monkeypatch):
         return True
 
     web.odd = odd
-    with pytest.raises(StorageError, match="does not say how long the body is"):
-        open_storage(f"{web.url}/rows.txt").list_objects()
+    with pytest.raises(
+        StorageError, match=r"/rows\.txt: the server does not say how long .*Content-Length"
+    ):
+        read(open_storage(f"{web.url}/rows.txt"))
+    assert web.asked["GET"] == 1
 
 
 @pytest.mark.parametrize("is_announced", [True, False])
