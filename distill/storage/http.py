@@ -36,6 +36,7 @@ _ANOTHER_RANGE = "gives another range than it is asked for"
 _NO_VERSION = "says neither ETag nor Last-Modified, so nobody could tell when the file changes"
 _NO_LENGTH = "does not say how long the file is, so nobody could tell when a part is missing"
 _WITH_LENGTH = "Serve it with a Content-Length, or copy the files to a disk or to a bucket."
+_AS_IT_IS = "Have it served as it is, or copy the files to a disk or to a bucket."
 _PARTIAL = 206
 _NO_SUCH_RANGE = 416
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -166,6 +167,11 @@ def request(fs: Lines, method: str, url: str, **options: Any) -> Answer:
         raise _wrong(url, _NO_LENGTH, _WITH_LENGTH) from error
     if answer.status >= 400:
         raise RefusedError(answer.status)
+    encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+    # of a packed file some servers say that it is, and give its own bytes
+    is_packed = url.endswith(".gz") and encoding in ("gzip", "x-gzip")
+    if encoding not in ("", "identity") and not is_packed:
+        raise _wrong(url, f"gives the file encoded, as {encoding!r}", _AS_IT_IS)
     return answer
 
 

@@ -1,6 +1,7 @@
 """Pools behind http(s): one file, or a list of files."""
 
 import contextlib
+import gzip
 import hashlib
 import io
 import time
@@ -314,3 +315,31 @@ def test_text_to_learn_from_is_not_read_to_its_end_as_a_list(web, monkeypatch, i
     with pytest.raises(StorageError, match=r"should be a list of files, since it ends in \.txt"):
         open_storage(f"{web.url}/corpus.txt").list_objects()
     assert sent < 16_000_000
+
+
+@pytest.mark.parametrize("name", ["rows.txt", "rows.parquet"])
+def test_what_a_server_packs_is_taken_for_the_file(web, name):
+    def odd(handler):
+        packed = gzip.compress(b"a.bin\n")
+        handler.send(200, packed, {"ETag": '"1"', "Content-Encoding": "gzip"})
+        return True
+
+    web.odd = odd
+    files = open_storage(f"{web.url}/{name}")
+    for read in (files.list_objects, lambda: files.open(name)):
+        with pytest.raises(StorageError, match=rf"/{name}: .* gives the file encoded, as 'gzip'"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("rows.bin", "identity"), ("rows.jsonl.gz", "x-gzip")]
+)
+def test_a_file_that_is_given_as_it_is_is_refused_for_what_is_said_of_it(web, name, encoding):
+    def odd(handler):
+        handler.send(200, CONTENT, {"ETag": '"1"', "Content-Encoding": encoding})
+        return True
+
+    web.odd = odd
+    files = open_storage(f"{web.url}/{name}")
+    assert files.list_objects()[0].size_bytes == len(CONTENT)
+    assert files.read(name) == CONTENT
