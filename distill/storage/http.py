@@ -37,6 +37,7 @@ _NO_VERSION = "says neither ETag nor Last-Modified, so nobody could tell when th
 _NO_LENGTH = "does not say how long the file is, so nobody could tell when a part is missing"
 _WITH_LENGTH = "Serve it with a Content-Length, or copy the files to a disk or to a bucket."
 _AS_IT_IS = "Have it served as it is, or copy the files to a disk or to a bucket."
+_CORRECT = "Correct the address."
 _PARTIAL = 206
 _NO_SUCH_RANGE = 416
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -159,14 +160,19 @@ class HttpStorage(ReadOnlyStorage):
         return get(self._path(key), self.url(key))
 
 
-def request(fs: Lines, method: str, url: str, **options: Any) -> Answer:
-    """Return what a server answers. Raises RefusedError, StorageError, what `Lines.ask` does."""
+def request(
+    fs: Lines, method: str, url: str, *, redirects: int = _REDIRECTS, **options: Any
+) -> Answer:
+    """Return what a server answers, a redirect where none is followed. Raises RefusedError,
+    StorageError, what `Lines.ask` does."""
     try:
-        answer = fs.ask(method, url, **{"redirects": _REDIRECTS, **options})
+        answer = fs.ask(method, url, redirects=redirects, **options)
     except NoLengthError as error:
         raise _wrong(url, _NO_LENGTH, _WITH_LENGTH) from error
     if answer.status >= 400:
         raise RefusedError(answer.status)
+    if answer.status >= 300 and redirects:
+        raise _wrong(url, f"answers {answer.status} and says no other address", _CORRECT)
     encoding = answer.headers.get("Content-Encoding", "").strip().lower()
     # of a packed file some servers say that it is, and give its own bytes
     is_packed = url.endswith(".gz") and encoding in ("gzip", "x-gzip")

@@ -236,6 +236,27 @@ def test_a_redirect_to_no_file_is_told_at_once(web, target):
     assert time.monotonic() - began < 5 * slowness()
 
 
+@pytest.mark.parametrize("status", [300, 301, 302])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda url: open_storage(f"{url}/rows.txt").list_objects(),
+        lambda url: open_storage(f"{url}/part").list_objects(),
+        lambda url: open_storage(f"{url}/part").open("part"),
+        lambda url: open_storage(f"{url}/part").read("part"),
+    ],
+)
+def test_the_page_of_a_redirect_that_leads_nowhere_is_read_as_the_file(web, status, read):
+    def odd(handler):
+        handler.send(status, b"hello", {"ETag": '"1"'})
+        return True
+
+    web.odd = odd
+    with pytest.raises(StorageError, match=f"answers {status} and says no other address"):
+        read(web.url)
+    assert web.asked.total() == 1
+
+
 @pytest.mark.parametrize("status", [200, 400, 403, 404])
 def test_no_signature_of_a_redirect_stands_in_an_error(web, status):
     def odd(handler):
