@@ -85,7 +85,7 @@ class Lines:
                 retries=retries,
             )
         except urllib3.exceptions.MaxRetryError as error:
-            raise error.reason or error from error  # its own words hold the address
+            raise error.reason or error from None  # its own words hold the address
         try:
             content = _whole_body(answer, most_bytes)
         except BaseException:
@@ -166,5 +166,5 @@ def _is_unsigned(record: logging.LogRecord) -> bool:
 
 # a program that logs all that its libraries say would log who may read an object for 15 minutes;
 # of an odd header urllib3 warns, with the address, whatever is logged
-for _name in ("connectionpool", "connection", "poolmanager"):
+for _name in ("connectionpool", "connection", "poolmanager", "util.retry"):
     logging.getLogger(f"urllib3.{_name}").addFilter(_is_unsigned)

@@ -4,7 +4,9 @@ import contextlib
 import gzip
 import hashlib
 import io
+import logging
 import time
+import traceback
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +20,7 @@ from distill.storage import http, retry, transfers
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
+from tests.storage.conftest import free_port
 from tests.storage.web_server import WebServer, serving
 from tests.waiting import slowness
 
@@ -270,6 +273,36 @@ def test_no_signature_of_a_redirect_stands_in_an_error(web, status):
     with pytest.raises(StorageError) as caught:
         open_storage(f"{web.url}/part").list_objects()
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["file", "circle", "gone"])
+def test_a_signature_stands_in_the_log_from_the_second_redirect_on(web, monkeypatch, caplog, end):
+    monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.3)
+    caplog.set_level(logging.DEBUG)
+    ends = {
+        "file": "/file?Signature=SECRET",
+        "circle": "/part?Signature=SECRET",
+        "gone": f"http://127.0.0.1:{free_port()}/file?Signature=SECRET",
+    }
+    leads = {"/part": "/second?X-Amz-Signature=SECRET&e=1", "/second": ends[end]}
+
+    def odd(handler):
+        target = leads.get(handler.path.partition("?")[0])
+        if target:
+            handler.send(302, b"", {"Location": target})
+        return target is not None
+
+    web.files["/file"] = CONTENT
+    web.odd = odd
+    files = open_storage(f"{web.url}/part")
+    if end == "file":
+        assert files.read("part") == CONTENT
+    else:
+        with pytest.raises(StorageError) as caught:
+            files.read("part")
+        assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+    assert "/part" in caplog.text
+    assert "SECRET" not in caplog.text
 
 
 def test_a_header_that_trickles_holds_a_thread_for_ever(web, monkeypatch):
