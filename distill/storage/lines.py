@@ -140,8 +140,10 @@ class _PacedResponse(HTTPResponse):
 
 
 def _paced(pool: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:
-    connection = type("Paced", (pool.ConnectionCls,), {"response_class": _PacedResponse})
-    return type("PacedPool", (pool,), {"ConnectionCls": connection})
+    plain = pool.ConnectionCls
+    # by its own name, which stands in what errors say
+    connection = type(plain.__name__, (plain,), {"response_class": _PacedResponse})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 _POOLS = {

@@ -142,6 +142,12 @@ def test_what_passes_is_asked_again_and_what_does_not_is_named(web, monkeypatch)
         files.read("part")
 
 
+def test_an_error_names_a_class_of_ours_that_nobody_knows(monkeypatch):
+    monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.3)
+    with pytest.raises(StorageError, match=r"\(HTTPConnection\(host=.* Connection refused"):
+        open_storage(f"http://127.0.0.1:{free_port()}/part").read("part")
+
+
 @pytest.mark.parametrize(
     "line", ["a.bin?token=SEKRIT", "http://me:SEKRIT@h/a.bin", "file:///etc/SEKRIT"]
 )
