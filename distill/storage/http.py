@@ -20,7 +20,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from distill.core.errors import StorageError
 from distill.storage.base import ObjectMeta, Storage
-from distill.storage.lines import Answer, BodyTooLongError, Lines
+from distill.storage.lines import Answer, BodyTooLongError, Lines, NoLengthError
 from distill.storage.range_reader import TAIL_BYTES
 from distill.storage.remote import RemoteStorage
 
@@ -34,6 +34,10 @@ _COPY = "Copy the files to a disk or to a bucket, and name that folder."
 _WITHOUT_RANGES = "gives whole files, and no ranges of them"
 _ANOTHER_RANGE = "gives another range than it is asked for"
 _NO_VERSION = "says neither ETag nor Last-Modified, so nobody could tell when the file changes"
+_NO_LENGTH = "does not say how long the file is, so nobody could tell when a part is missing"
+_WITH_LENGTH = "Serve it with a Content-Length, or copy the files to a disk or to a bucket."
+_AS_IT_IS = "Have it served as it is, or copy the files to a disk or to a bucket."
+_CORRECT = "Correct the address."
 _PARTIAL = 206
 _NO_SUCH_RANGE = 416
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -156,11 +160,24 @@ class HttpStorage(ReadOnlyStorage):
         return get(self._path(key), self.url(key))
 
 
-def request(fs: Lines, method: str, url: str, **options: Any) -> Answer:
-    """Return what a server answers. Raises RefusedError, what `Lines.ask` does."""
-    answer = fs.ask(method, url, **{"redirects": _REDIRECTS, **options})
+def request(
+    fs: Lines, method: str, url: str, *, redirects: int = _REDIRECTS, **options: Any
+) -> Answer:
+    """Return what a server answers, a redirect where none is followed. Raises RefusedError,
+    StorageError, what `Lines.ask` does."""
+    try:
+        answer = fs.ask(method, url, redirects=redirects, **options)
+    except NoLengthError as error:
+        raise _wrong(url, _NO_LENGTH, _WITH_LENGTH) from error
     if answer.status >= 400:
         raise RefusedError(answer.status)
+    if answer.status >= 300 and redirects:
+        raise _wrong(url, f"answers {answer.status} and says no other address", _CORRECT)
+    encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+    # of a packed file some servers say that it is, and give its own bytes
+    is_packed = url.endswith(".gz") and encoding in ("gzip", "x-gzip")
+    if encoding not in ("", "identity") and not is_packed:
+        raise _wrong(url, f"gives the file encoded, as {encoding!r}", _AS_IT_IS)
     return answer
 
 
@@ -187,8 +204,8 @@ def _given_range(answer: Answer, url: str) -> tuple[int, int, int]:
     return first, last + 1, size_bytes
 
 
-def _wrong(url: str, does: str) -> StorageError:
-    return StorageError(f"{url}: the server {does}. {_COPY}")
+def _wrong(url: str, does: str, mend: str = _COPY) -> StorageError:
+    return StorageError(f"{url}: the server {does}. {mend}")
 
 
 def _keys(text: str, where: str) -> list[str]:

@@ -34,6 +34,10 @@ class BodyTooLongError(BrokenBodyError):
     """More is to come than was asked for."""
 
 
+class NoLengthError(BrokenBodyError):
+    """Nobody could tell whether all has come."""
+
+
 class Answer(NamedTuple):
     """Headers are found by names in any case."""
 
@@ -68,7 +72,8 @@ class Lines:
         most_bytes: float = math.inf,
         redirects: int = 0,
     ) -> Answer:
-        """Return the whole answer. Raises BodyTooLongError, BrokenBodyError, urllib3's errors."""
+        """Return the whole answer. Raises BodyTooLongError, NoLengthError, BrokenBodyError,
+        urllib3's errors."""
         retries = urllib3.Retry(total=None, connect=0, read=0, other=0, redirect=redirects)
         try:
             answer = self.pools.request(
@@ -80,7 +85,7 @@ class Lines:
                 retries=retries,
             )
         except urllib3.exceptions.MaxRetryError as error:
-            raise error.reason or error from error  # its own words hold the address
+            raise error.reason or error from None  # its own words hold the address
         try:
             content = _whole_body(answer, most_bytes)
         except BaseException:
@@ -93,7 +98,7 @@ def _whole_body(answer: urllib3.BaseHTTPResponse, most_bytes: float) -> bytes:
     if answer.status >= 300:
         return answer.read(decode_content=False)
     if answer.length_remaining is None and not answer.chunked:
-        raise BrokenBodyError("the server does not say how long the body is")
+        raise NoLengthError("the server does not say how long the body is")
     pieces: list[bytes] = []
     while True:
         left = answer.length_remaining
@@ -135,8 +140,10 @@ class _PacedResponse(HTTPResponse):
 
 
 def _paced(pool: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:
-    connection = type("Paced", (pool.ConnectionCls,), {"response_class": _PacedResponse})
-    return type("PacedPool", (pool,), {"ConnectionCls": connection})
+    plain = pool.ConnectionCls
+    # by its own name, which stands in what errors say
+    connection = type(plain.__name__, (plain,), {"response_class": _PacedResponse})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 _POOLS = {
@@ -161,5 +168,5 @@ def _is_unsigned(record: logging.LogRecord) -> bool:
 
 # a program that logs all that its libraries say would log who may read an object for 15 minutes;
 # of an odd header urllib3 warns, with the address, whatever is logged
-for _name in ("connectionpool", "connection", "poolmanager"):
+for _name in ("connectionpool", "connection", "poolmanager", "util.retry"):
     logging.getLogger(f"urllib3.{_name}").addFilter(_is_unsigned)

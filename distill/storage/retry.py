@@ -4,11 +4,11 @@ multiply.
 What passes by itself (an overloaded or restarting store, a broken line) is asked again after 0.1 s,
 0.2 s … 4 s, each time a random part of that so that workers do not come back in step, until
 `LIMIT_SECONDS` after the first failure: a store that is killed and comes back within a minute is
-only a pause. As long as nothing is answered, the first failure is that of the whole process, so
-waits do not add up either: a command whose store is gone gives up once, and not again for its
-manifest, its lease and each fragment. After `QUIET_SECONDS` a log line says what is waited for (one
-line per `LINE_EVERY_SECONDS` for the whole process, however many threads wait); after the limit a
-StorageError does.
+only a pause. As long as a store (a bucket, a host) answers nothing, the first failure is that of the
+whole process, so waits do not add up either: a command whose store is gone gives up once, and not
+again for its manifest, its lease and each fragment. After `QUIET_SECONDS` a log line says what is
+waited for (one line per `LINE_EVERY_SECONDS` and store, however many threads wait); after the limit
+a StorageError does.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def until_answered(
     Other errors come through as they are. Raises StorageError when the store has not answered for
     `LIMIT_SECONDS`.
     """
+    silence = _silences.setdefault(_store(where), _Silence())
     first = math.inf
     tries = 0
     while True:
@@ -50,12 +51,12 @@ def until_answered(
         except Exception as error:
             reason = passing(error)
             if reason is None:
-                _silence.end()
+                silence.end()
                 raise
             now = time.monotonic()
             first = min(first, now)
             tries += 1
-            silent_seconds = now - min(first, _silence.since(now))
+            silent_seconds = now - min(first, silence.since(now))
             if silent_seconds >= LIMIT_SECONDS:
                 raise StorageError(
                     f"{where}: the store did not answer {tries} times in {silent_seconds:.0f} s"
@@ -63,9 +64,9 @@ def until_answered(
                     " mend the store or the way to it, then run the same command again."
                 ) from error
         else:
-            _silence.end()
+            silence.end()
             return answer
-        if silent_seconds >= QUIET_SECONDS and _silence.is_to_be_told():
+        if silent_seconds >= QUIET_SECONDS and silence.is_to_be_told():
             log.warning(
                 "%s: the store does not answer (%s), trying again for up to %.0f s",
                 where,
@@ -77,8 +78,8 @@ def until_answered(
 
 
 class _Silence:
-    """How long this process has asked and not been answered. After a while without a question it
-    starts anew."""
+    """How long this process has asked a store and not been answered. After a while without a
+    question it starts anew."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -105,4 +106,9 @@ class _Silence:
         return is_due
 
 
-_silence = _Silence()
+_silences: dict[str, _Silence] = {}
+
+
+def _store(where: str) -> str:
+    """The bucket or host of an address, `s3://bucket` of `s3://bucket/key`."""
+    return "/".join(where.split("/", 3)[:3])

@@ -152,7 +152,7 @@ def test_a_long_trouble_is_told_and_ends_with_a_named_error(faulty, monkeypatch,
     caplog.set_level(logging.WARNING, "distill.storage")
     monkeypatch.setattr(retry, "LIMIT_SECONDS", 2.0)
     monkeypatch.setattr(retry, "QUIET_SECONDS", 0.5)
-    monkeypatch.setattr(retry, "_silence", retry._Silence())
+    monkeypatch.setattr(retry, "_silences", {})
     faulty.faulty(Fault("503"))
     with pytest.raises(
         StorageError,

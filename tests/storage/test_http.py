@@ -1,9 +1,12 @@
 """Pools behind http(s): one file, or a list of files."""
 
 import contextlib
+import gzip
 import hashlib
 import io
+import logging
 import time
+import traceback
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +20,7 @@ from distill.storage import http, retry, transfers
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
+from tests.storage.conftest import free_port
 from tests.storage.web_server import WebServer, serving
 from tests.waiting import slowness
 
@@ -138,6 +142,12 @@ def test_what_passes_is_asked_again_and_what_does_not_is_named(web, monkeypatch)
         files.read("part")
 
 
+def test_an_error_names_a_class_of_ours_that_nobody_knows(monkeypatch):
+    monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.3)
+    with pytest.raises(StorageError, match=r"\(HTTPConnection\(host=.* Connection refused"):
+        open_storage(f"http://127.0.0.1:{free_port()}/part").read("part")
+
+
 @pytest.mark.parametrize(
     "line", ["a.bin?token=SEKRIT", "http://me:SEKRIT@h/a.bin", "file:///etc/SEKRIT"]
 )
@@ -235,6 +245,27 @@ def test_a_redirect_to_no_file_is_told_at_once(web, target):
     assert time.monotonic() - began < 5 * slowness()
 
 
+@pytest.mark.parametrize("status", [300, 301, 302])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda url: open_storage(f"{url}/rows.txt").list_objects(),
+        lambda url: open_storage(f"{url}/part").list_objects(),
+        lambda url: open_storage(f"{url}/part").open("part"),
+        lambda url: open_storage(f"{url}/part").read("part"),
+    ],
+)
+def test_the_page_of_a_redirect_that_leads_nowhere_is_read_as_the_file(web, status, read):
+    def odd(handler):
+        handler.send(status, b"hello", {"ETag": '"1"'})
+        return True
+
+    web.odd = odd
+    with pytest.raises(StorageError, match=f"answers {status} and says no other address"):
+        read(web.url)
+    assert web.asked.total() == 1
+
+
 @pytest.mark.parametrize("status", [200, 400, 403, 404])
 def test_no_signature_of_a_redirect_stands_in_an_error(web, status):
     def odd(handler):
@@ -248,6 +279,36 @@ def test_no_signature_of_a_redirect_stands_in_an_error(web, status):
     with pytest.raises(StorageError) as caught:
         open_storage(f"{web.url}/part").list_objects()
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["file", "circle", "gone"])
+def test_a_signature_stands_in_the_log_from_the_second_redirect_on(web, monkeypatch, caplog, end):
+    monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.3)
+    caplog.set_level(logging.DEBUG)
+    ends = {
+        "file": "/file?Signature=SECRET",
+        "circle": "/part?Signature=SECRET",
+        "gone": f"http://127.0.0.1:{free_port()}/file?Signature=SECRET",
+    }
+    leads = {"/part": "/second?X-Amz-Signature=SECRET&e=1", "/second": ends[end]}
+
+    def odd(handler):
+        target = leads.get(handler.path.partition("?")[0])
+        if target:
+            handler.send(302, b"", {"Location": target})
+        return target is not None
+
+    web.files["/file"] = CONTENT
+    web.odd = odd
+    files = open_storage(f"{web.url}/part")
+    if end == "file":
+        assert files.read("part") == CONTENT
+    else:
+        with pytest.raises(StorageError) as caught:
+            files.read("part")
+        assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+    assert "/part" in caplog.text
+    assert "SECRET" not in caplog.text
 
 
 def test_a_header_that_trickles_holds_a_thread_for_ever(web, monkeypatch):
@@ -272,9 +333,10 @@ def test_a_header_that_trickles_holds_a_thread_for_ever(web, monkeypatch):
     assert len(asked) == 2
 
 
-def test_a_list_whose_end_nobody_tells_is_taken_for_whole(web, monkeypatch):
-    monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.3)
-
+@pytest.mark.parametrize(
+    "read", [lambda files: files.list_objects(), lambda files: files.read("rows.txt")]
+)
+def test_a_file_whose_end_nobody_tells_is_taken_for_whole_or_asked_for_again(web, read):
     def odd(handler):
         handler.send_response(200)
         handler.end_headers()
@@ -283,8 +345,11 @@ def test_a_list_whose_end_nobody_tells_is_taken_for_whole(web, monkeypatch):
         return True
 
     web.odd = odd
-    with pytest.raises(StorageError, match="does not say how long the body is"):
-        open_storage(f"{web.url}/rows.txt").list_objects()
+    with pytest.raises(
+        StorageError, match=r"/rows\.txt: the server does not say how long .*Content-Length"
+    ):
+        read(open_storage(f"{web.url}/rows.txt"))
+    assert web.asked["GET"] == 1
 
 
 @pytest.mark.parametrize("is_announced", [True, False])
@@ -310,3 +375,31 @@ def test_text_to_learn_from_is_not_read_to_its_end_as_a_list(web, monkeypatch, i
     with pytest.raises(StorageError, match=r"should be a list of files, since it ends in \.txt"):
         open_storage(f"{web.url}/corpus.txt").list_objects()
     assert sent < 16_000_000
+
+
+@pytest.mark.parametrize("name", ["rows.txt", "rows.parquet"])
+def test_what_a_server_packs_is_taken_for_the_file(web, name):
+    def odd(handler):
+        packed = gzip.compress(b"a.bin\n")
+        handler.send(200, packed, {"ETag": '"1"', "Content-Encoding": "gzip"})
+        return True
+
+    web.odd = odd
+    files = open_storage(f"{web.url}/{name}")
+    for read in (files.list_objects, lambda: files.open(name)):
+        with pytest.raises(StorageError, match=rf"/{name}: .* gives the file encoded, as 'gzip'"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("rows.bin", "identity"), ("rows.jsonl.gz", "x-gzip")]
+)
+def test_a_file_that_is_given_as_it_is_is_refused_for_what_is_said_of_it(web, name, encoding):
+    def odd(handler):
+        handler.send(200, CONTENT, {"ETag": '"1"', "Content-Encoding": encoding})
+        return True
+
+    web.odd = odd
+    files = open_storage(f"{web.url}/{name}")
+    assert files.list_objects()[0].size_bytes == len(CONTENT)
+    assert files.read(name) == CONTENT

@@ -34,7 +34,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(retry, "LIMIT_SECONDS", 1.0)
     monkeypatch.setattr(retry, "QUIET_SECONDS", 0.2)
     monkeypatch.setattr(retry, "_LONGEST_WAIT_SECONDS", 0.2)
-    monkeypatch.setattr(retry, "_silence", retry._Silence())
+    monkeypatch.setattr(retry, "_silences", {})
 
 
 def failing(times):
@@ -107,3 +107,11 @@ def test_a_store_that_answered_again_is_waited_for_anew(quick):
         until_answered(failing(10**9), "s3://b/k", passing)
     assert until_answered(failing(0), "s3://b/k", passing) == "answer"
     assert until_answered(failing(3), "s3://b/k", passing) == "answer"
+
+
+def test_the_silence_of_one_store_is_held_against_another(quick):
+    with pytest.raises(StorageError):
+        until_answered(failing(10**9), "http://a:80/k", passing)
+    assert until_answered(failing(1), "http://b:80/k", passing) == "answer"
+    with pytest.raises(StorageError, match="did not answer 1 times"):
+        until_answered(failing(1), "http://a:80/other", passing)
