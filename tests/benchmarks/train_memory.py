@@ -71,7 +71,7 @@ def train(
     from distill.stages.train.combined_loss import CombinedLoss
     from distill.stages.train.gradients import LaneGradients, WorkerGradients
     from distill.stages.train.optimizer import Optimizer
-    from distill.stages.train.token_budget import TokenBudget
+    from distill.stages.train.token_budget import TokenBudget, part_padding
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -101,14 +101,15 @@ def train(
         compute_again(network)
     optimizer = Optimizer(Training(), network, steps)
     term = TermPlan("said", "0", 0, "main", Kl(kind="kl", temperature=2.0), 1.0, False, None)
-    budget = None if tokens is None else TokenBudget(tokens, LANES, -1)
+    most_padding = part_padding(network, "cpu")
+    budget = None if tokens is None else TokenBudget(tokens, LANES, -1, most_padding)
     told = (network, CombinedLoss([term], "cpu"), WorkerContext(0, 1, "cpu"), lambda model: model)
     if by_lanes:
         gradients: Any = LaneGradients(*told, LANES)
     else:
         if budget is not None:
             # one worker has all lanes; memory holds the budget of one
-            budget = TokenBudget(tokens // LANES, LANES, -1)
+            budget = TokenBudget(tokens // LANES, LANES, -1, most_padding)
         gradients = WorkerGradients(*told, budget=budget)
     batches = [_batch(rows, step) for step in range(steps)]
     before = _peak_megabytes()

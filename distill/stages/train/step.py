@@ -14,7 +14,7 @@ from distill.stages.train.batches import Forward
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import Gradients, LaneGradients, WorkerGradients
 from distill.stages.train.private_account import account_of
-from distill.stages.train.token_budget import TokenBudget
+from distill.stages.train.token_budget import TokenBudget, part_padding
 from distill.stages.train.training_setup import TrainingSetup
 
 
@@ -71,7 +71,8 @@ def _token_budget(setup: TrainingSetup) -> TokenBudget | None:
     padding = sources[0].padding
     if padding is None:
         return None
-    return TokenBudget(training.tokens, training.lanes, padding)
+    most_padding = part_padding(setup.trained, setup.context.device)
+    return TokenBudget(training.tokens, training.lanes, padding, most_padding)
 
 
 def _batch_norms(setup: TrainingSetup) -> BatchNorms | None:

@@ -16,6 +16,7 @@ the step of each, so that when a checkpoint is kept moves no bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -84,13 +85,18 @@ class TableRows:
         self._numbers = torch.zeros_like(self.last)
         self._checked = 0
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse copies: they would have a parameter apart from the rows that steps move."""
+        raise TypeError("a table that is trained row by row has no copies: copy its `weights()`")
+
     def take(self, places: Sequence[Tensor], context: WorkerContext) -> None:
         """Make ready the rows of these places, of all workers, for one step."""
         if self._union is None:
             self._union = Union(context)
-        self._known = None
-        ngrams = [self.ngrams(each)[0] for each in places]
-        rows = self._union(_distinct(*ngrams)).long()
+        ngrams = [_ngrams(each) for each in places]
+        # the forward pass often takes the same
+        self._known = places[-1], *ngrams[-1]
+        rows = self._union(_distinct(*(each for each, _ in ngrams))).long()
         numbers = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
         self._numbers.index_copy_(0, rows, numbers)
         self._rows = rows
@@ -157,12 +163,11 @@ class TableRows:
 
     def ngrams(self, places_BL: Tensor) -> tuple[Tensor, Tensor]:
         """Return the places that are no padding, (N,), and how many each text has, (B,)."""
-        # most often those whose rows were taken
-        if self._known is None or self._known[0] is not places_BL:
-            is_place_BL = places_BL != 0
-            counts_B = is_place_BL.sum(1, dtype=torch.int32)
-            self._known = places_BL, _where(places_BL, is_place_BL), counts_B
-        return self._known[1:]
+        # once: a buffer may have other texts by the next time
+        known, self._known = self._known, None
+        if known is not None and known[0] is places_BL:
+            return known[1:]
+        return _ngrams(places_BL)
 
     def read(self, rows: Tensor) -> Tensor:
         """Return weights and moments (1 + moments, U, H) of some rows as they are by now."""
@@ -228,6 +233,13 @@ def _blocks(values: Tensor, axis: int = 0) -> Sequence[Tensor]:
     # near-equal: a few rows cost as many calls as all of a block
     blocks = max(1, rows // _BLOCK_ROWS)
     return torch.tensor_split(values, blocks, axis)
+
+
+def _ngrams(places_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """See `TableRows.ngrams`."""
+    is_place_BL = places_BL != 0
+    counts_B = is_place_BL.sum(1, dtype=torch.int32)
+    return _where(places_BL, is_place_BL), counts_B
 
 
 def _distinct(*places: Tensor) -> Tensor:

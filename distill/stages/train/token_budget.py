@@ -16,13 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from distill.stages.train.combined_loss import Batch
+from distill.stages.train.table_rows import RowTable
 
 Rows = npt.NDArray[np.int64]
-# padding that a part may have on a CPU, about what another part costs: a pass over the gradient of
-# all weights. A step of MiniLM over 32 texts of 10 to 100 words takes 5% less than in one part
-_PART_TOKENS = 64
+# padding that costs on a CPU about as much as a pass over the weights that compute it. Of MiniLM
+# with 30,522 words it makes 63 a part; with 64, a step over 32 texts of 10 to 100 words takes 5% less
+# than in one part
+_PASS_TOKENS = 30
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class TokenBudget:
     tokens: int
     lanes: int  # lanes of a global batch
     padding: int  # what ends the rows of shorter texts
+    most_padding: int | None = None  # tokens of it in a part
 
     def parts(self, batches: Sequence[Batch], lanes: int) -> list[list[Batch]]:
         """Cut one batch a dataset, of so many lanes, into parts; in each, rows of every dataset
@@ -43,14 +47,31 @@ class TokenBudget:
         # stable: rows of one length stay in order, the same on every machine
         order = np.argsort(joined, kind="stable")
         parts = []
-        most_padding = _PART_TOKENS if batches[0]["row"].device.type == "cpu" else None
-        for rows in cut_by_length(joined[order], self.tokens * lanes, most_padding):
+        for rows in cut_by_length(joined[order], self.tokens * lanes, self.most_padding):
             chosen = order[rows.start : rows.stop]
             longest = max(1, int(joined[chosen[-1]]))
             by_source = [numbers[chosen[sources[chosen] == each]] for each in range(len(batches))]
             pairs = zip(batches, by_source, strict=True)
             parts.append([_part(batch, chosen_rows, longest) for batch, chosen_rows in pairs])
         return parts
+
+
+def part_padding(network: nn.Module, device: str) -> int | None:
+    """Return the tokens of padding that cost as much as another part, which writes the gradient of
+    all weights again; None where no padding does. It depends on the network's shapes alone, so
+    that all workers cut alike, and whoever resumes."""
+    if device.partition(":")[0] != "cpu":
+        return None
+    # a token is computed by all weights but those of tables, of which it takes a row
+    of_rows = {each.weight for each in network.modules() if isinstance(each, RowTable)}
+    kinds = (nn.Embedding, nn.EmbeddingBag)
+    whole = {each.weight for each in network.modules() if isinstance(each, kinds)}
+    computing = sum(each.numel() for each in {*network.parameters()} - of_rows - whole)
+    if not computing:
+        return None
+    trained = of_rows | {each for each in whole if each.requires_grad}
+    written = computing + sum(each.numel() for each in trained)
+    return _PASS_TOKENS * written // computing
 
 
 def cut_by_length(

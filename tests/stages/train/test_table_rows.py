@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -181,6 +184,29 @@ def test_a_step_touches_rows_that_no_text_has(monkeypatch):
         assert rows.weight.grad.shape == rows.weight.shape
     small, large = touched.values()
     assert small[0] <= large[0] <= 16 * LENGTH + 1
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, pickle.dumps])
+def test_a_copy_of_a_table_loses_the_steps_that_it_takes(copied):
+    network = build_network(plan())
+    (rows,) = Optimizer(training(), network, STEPS).tables.values()
+    with pytest.raises(TypeError, match="row by row has no copies"):
+        copied(rows)
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_buffer_that_has_other_texts_by_now_is_read_as_those_before(is_taken):
+    network = build_network(plan())
+    (rows,) = Optimizer(training(), network, STEPS).tables.values()
+    buffer = torch.from_numpy(batch(0)["features"])
+    if is_taken:
+        rows.take([buffer], HERE)
+    rows.ngrams(buffer)
+    # as a loader fills it: torch does not see it
+    buffer.numpy()[:] = batch(1)["features"]
+    places_N, counts_B = rows.ngrams(buffer)
+    assert torch.equal(places_N, buffer[buffer != 0])
+    assert torch.equal(counts_B, (buffer != 0).sum(1).int())
 
 
 def test_a_row_that_overflowed_is_not_found():

@@ -18,7 +18,8 @@ from distill.models.network import build_network
 from distill.spec.models import Training
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import LaneGradients, WorkerGradients
-from distill.stages.train.token_budget import TokenBudget, cut_by_length
+from distill.stages.train.optimizer import Optimizer
+from distill.stages.train.token_budget import TokenBudget, cut_by_length, part_padding
 from tests.resolved import plan_student
 from tests.stages.train.test_combined_loss import KL, term
 from tests.stages.train.test_new_options import TEXTS, made
@@ -53,6 +54,23 @@ def test_a_part_has_more_padding_than_another_part_costs():
     assert all(padding(each.start, each.stop) <= 6 for each in cut)
     # and none ends before it has to
     assert all(padding(each.start, each.stop + 1) > 6 for each in cut[:-1])
+
+
+def test_parts_are_cut_as_if_a_table_cost_nothing_to_write():
+    def network(words, is_frozen=False):
+        table = torch.nn.Embedding(words, 10).requires_grad_(not is_frozen)
+        return torch.nn.Sequential(table, torch.nn.Linear(10, 100, bias=False))
+
+    assert part_padding(network(100), "cpu") == 60
+    assert part_padding(network(1_000), "cpu") == 330
+    assert part_padding(network(1_000, is_frozen=True), "cpu") == 30
+    assert part_padding(network(1_000)[0], "cpu") is None
+    assert part_padding(network(100), "cuda:0") is None
+    # tables that are moved by rows ask for no gradient, and are written all the same
+    by_rows = build_network(plan(200_000))
+    due = part_padding(by_rows, "cpu")
+    assert Optimizer(Training(), by_rows, 10).tables
+    assert part_padding(by_rows, "cpu") == due
 
 
 def test_parts_have_padding_that_no_text_of_theirs_needs():
