@@ -29,6 +29,7 @@ from distill.core.errors import LabelerError
 from distill.core.source import user_errors
 from distill.labelers.base import (
     Inputs,
+    Labeler,
     Matrix,
     Predictions,
     checked_predictions,
@@ -306,7 +307,7 @@ class InferenceLoop:
                     if not self._threads:
                         batch.prepared = prepare_batch(self.labeler, batch.features)
                     output = finish_batch(self.labeler, self._label(batch))
-                    predicted.append(self._checked_copy(output, batch))
+                    predicted.append(self._checked(output, batch))
             return predicted
         except user_errors() as error:
             raise self._row_failure(error, batch, age) from error
@@ -315,11 +316,11 @@ class InferenceLoop:
         with self._device.hold(age), self.busy.running():
             output = self._label(batch)
             if not has_finish(self.labeler):
-                return self._checked_copy(output, batch)
+                return self._checked(output, batch)
         # the device is another fragment's meanwhile
         with self._finishing.hold(age), self.busy.running():
             output = finish_batch(self.labeler, output)
-            return self._checked_copy(output, batch)
+            return self._checked(output, batch)
 
     def _label(self, batch: InferenceBatch) -> Any:
         output = self.labeler.label(batch.prepared)
@@ -332,21 +333,24 @@ class InferenceLoop:
         found = []
         for labeler, width in self.companions:
             answer = finish_batch(labeler, labeler.label(batch.prepared))
-            found.append(checked_predictions(labeler, answer, rows, width))
+            found.append(_checked_copy(labeler, answer, rows, width))
         return tuple(found)
 
-    def _checked_copy(self, output: Any, batch: InferenceBatch) -> Predictions:
-        """Return the predictions in arrays of their own, made while the lock is held."""
-        # the labeler may write its next answer into the same array
-        rows = len(batch.features)
-        predictions = checked_predictions(self.labeler, output, rows, self.contract.width)
-        outputs = predictions.outputs.copy()
-        return predictions._replace(outputs=outputs)
+    def _checked(self, output: Any, batch: InferenceBatch) -> Predictions:
+        return _checked_copy(self.labeler, output, len(batch.features), self.contract.width)
 
     def _row_failure(self, error: BaseException, batch: InferenceBatch, age: int) -> RowFailure:
         # it prepares and labels rows one by one, so it needs both to itself
         with self._preparing.hold(age), self._device.hold(age):
             return locate_failure(error, self.labeler, batch.features, batch.first_row)
+
+
+def _checked_copy(labeler: Labeler, output: Any, rows: int, width: int) -> Predictions:
+    """Return predictions in arrays of their own, made while the lock is held."""
+    # the labeler may write its next answer into the same arrays
+    outputs, disagreement = checked_predictions(labeler, output, rows, width)
+    known = None if disagreement is None else np.array(disagreement)
+    return Predictions(outputs.copy(), known)
 
 
 def joined(predicted: Predicted) -> tuple[InferenceBatch, Predictions]:
@@ -372,4 +376,5 @@ def joined(predicted: Predicted) -> tuple[InferenceBatch, Predictions]:
 def _joined(parts: Sequence[Predictions]) -> Predictions:
     outputs = np.concatenate([each.outputs for each in parts])
     known = [each.disagreement for each in parts if each.disagreement is not None]
-    return Predictions(outputs, np.concatenate(known) if known else None)
+    # of some batches alone it would stand beside other rows
+    return Predictions(outputs, np.concatenate(known) if len(known) == len(parts) else None)
