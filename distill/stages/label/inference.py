@@ -5,7 +5,8 @@ ahead, in a thread, while one of its batches is on the device, and two fragments
 once, one encoding or writing while the other has the device. Batches are cut from a chunk's start
 at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same batch.
 Of a labeler that takes little more for a batch than locks, clocks and threads do, several batches go
-through these together, as a run; it is asked about each by itself all the same.
+through these together, as a run of some megabytes of answers at most; it is asked about each by
+itself all the same.
 
 Without `threads` nothing runs ahead: the calling thread reads, prepares, labels and
 finishes one batch after the other, so that a debugger stops in the user's own code. The predictions
@@ -15,11 +16,11 @@ are the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from time import monotonic
+from time import perf_counter
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -29,6 +30,7 @@ from distill.core.errors import LabelerError
 from distill.core.source import user_errors
 from distill.labelers.base import (
     Inputs,
+    Labeler,
     Matrix,
     Predictions,
     checked_predictions,
@@ -53,6 +55,11 @@ Once = Callable[[], AbstractContextManager[None]]
 _PREFETCH_RUNS = 2  # runs of a fragment that wait prepared
 # a run of several batches takes no longer: so long another fragment waits for the device
 _RUN_SECONDS = 0.05
+# which are so many at least, of 1 ms each: where one takes longer, locks are not what it costs, and
+# another fragment may be on the device while it is finished
+_LEAST_BATCHES = 50
+_RUN_BYTES = 4 << 20  # of answers, which are held together
+_RECENT_RUNS = 4  # what the fastest of them took is the labeler's; more is the machine's load
 DIED = ("died", "the labeler's process died on it, again and again")  # why such a row is rejected
 
 
@@ -71,6 +78,14 @@ class InferenceBatch:
     # what label sets of other answers of the same network are given
     companions: tuple[Predictions, ...] = ()
     view_outputs: tuple[Matrix, ...] = ()  # what it said of them, (B, width) each
+    seconds: float = 0.0  # that it, or the run that it is the first of, took the labeler
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add what the block takes."""
+        began = perf_counter()
+        yield
+        self.seconds += perf_counter() - began
 
     @property
     def rejected(self) -> dict[int, tuple[str, str]]:
@@ -149,7 +164,11 @@ class InferenceLoop:
         self.build_error = ""
         self._threads = threads
         self._prefetch_runs = _PREFETCH_RUNS if threads else 0
+        widths = [each.contract.width for each in companions]
+        numbers = (contract.width + sum(widths)) * (1 + contract.views)
+        self._most_batches = _RUN_BYTES // (4 * numbers * contract.batch_rows)
         self._run_batches = 1
+        self._row_seconds: tuple[float, ...] = ()  # of each recent run
         self._ages = count()
         self._preparing = PriorityLock()
         self._device = PriorityLock()
@@ -159,7 +178,6 @@ class InferenceLoop:
             others = [each.recipe for each in companions]
             tell = self._notes.append
             self.labeler, *labelers = build_together(recipe, others, device, tell=tell)
-            widths = [each.contract.width for each in companions]
             self.companions = list(zip(labelers, widths, strict=True))
         except user_errors() as error:  # the user's own
             self.build_error = error_text(error)
@@ -227,7 +245,7 @@ class InferenceLoop:
             return run
         prepared = 0
         try:
-            with self._preparing.hold(fragment.age):
+            with self._preparing.hold(fragment.age), run[0].timed():
                 for batch in run:
                     for seen in (batch, *batch.views):
                         seen.prepared = prepare_batch(self.labeler, seen.features)
@@ -268,17 +286,27 @@ class InferenceLoop:
         return replace(batch, features=features, prepared=None, again=None)
 
     def _infer(self, run: Run, age: int) -> Predicted:
-        began = monotonic()
         predicted = self._infer_once(run, age)
         for batch in run:
             views = [self._infer_once([view], age)[0] for view in batch.views]
             batch.view_outputs = tuple(each.outputs for each in views)
-        self._run_batches = max(1, int(_RUN_SECONDS * len(run) / (monotonic() - began)))
+        self._run_batches = self._fitting_batches(run)
         first = run[0]
         if first.again is not None:
             with self._once():
                 self._infer_again(first, first.again, predicted[0], age)
         return list(zip(run, predicted, strict=True))
+
+    def _fitting_batches(self, run: Run) -> int:
+        """Return how many batches the next runs have, by what this one and those before took."""
+        seconds = sum(seen.seconds for batch in run for seen in (batch, *batch.views))
+        rows = run[-1].rows.stop - run[0].rows.start
+        recent = (seconds / rows, *self._row_seconds)[:_RECENT_RUNS]
+        self._row_seconds = recent
+        fitting = int(_RUN_SECONDS / (min(recent) * self.contract.batch_rows))
+        if fitting < _LEAST_BATCHES:
+            return 1
+        return max(1, min(fitting, self._most_batches))
 
     def _infer_again(
         self, batch: InferenceBatch, again: Again, first: Predictions, age: int
@@ -296,30 +324,38 @@ class InferenceLoop:
             self._notes.append(problem)
 
     def _infer_once(self, batches: Sequence[InferenceBatch], age: int) -> list[Predictions]:
+        predicted = []
         batch = batches[0]
         try:
-            if self._threads and len(batches) == 1:
-                return [self._infer_beside_others(batch, age)]
-            predicted = []
-            with self._device.hold(age), self._finishing.hold(age), self.busy.running():
-                for batch in batches:
-                    if not self._threads:
+            if self._threads and len(batches) > 1:
+                with self._device.hold(age), self._finishing.hold(age), self._working(batch):
+                    for batch in batches:
+                        output = finish_batch(self.labeler, self._label(batch))
+                        predicted.append(self._checked(output, batch))
+                return predicted
+            for batch in batches:
+                if not self._threads:
+                    with batch.timed():
                         batch.prepared = prepare_batch(self.labeler, batch.features)
-                    output = finish_batch(self.labeler, self._label(batch))
-                    predicted.append(self._checked_copy(output, batch))
+                predicted.append(self._infer_beside_others(batch, age))
             return predicted
         except user_errors() as error:
             raise self._row_failure(error, batch, age) from error
 
+    @contextmanager
+    def _working(self, batch: InferenceBatch) -> Iterator[None]:
+        with self.busy.running(), batch.timed():
+            yield
+
     def _infer_beside_others(self, batch: InferenceBatch, age: int) -> Predictions:
-        with self._device.hold(age), self.busy.running():
+        with self._device.hold(age), self._working(batch):
             output = self._label(batch)
             if not has_finish(self.labeler):
-                return self._checked_copy(output, batch)
+                return self._checked(output, batch)
         # the device is another fragment's meanwhile
-        with self._finishing.hold(age), self.busy.running():
+        with self._finishing.hold(age), self._working(batch):
             output = finish_batch(self.labeler, output)
-            return self._checked_copy(output, batch)
+            return self._checked(output, batch)
 
     def _label(self, batch: InferenceBatch) -> Any:
         output = self.labeler.label(batch.prepared)
@@ -332,21 +368,24 @@ class InferenceLoop:
         found = []
         for labeler, width in self.companions:
             answer = finish_batch(labeler, labeler.label(batch.prepared))
-            found.append(checked_predictions(labeler, answer, rows, width))
+            found.append(_checked_copy(labeler, answer, rows, width))
         return tuple(found)
 
-    def _checked_copy(self, output: Any, batch: InferenceBatch) -> Predictions:
-        """Return the predictions in arrays of their own, made while the lock is held."""
-        # the labeler may write its next answer into the same array
-        rows = len(batch.features)
-        predictions = checked_predictions(self.labeler, output, rows, self.contract.width)
-        outputs = predictions.outputs.copy()
-        return predictions._replace(outputs=outputs)
+    def _checked(self, output: Any, batch: InferenceBatch) -> Predictions:
+        return _checked_copy(self.labeler, output, len(batch.features), self.contract.width)
 
     def _row_failure(self, error: BaseException, batch: InferenceBatch, age: int) -> RowFailure:
         # it prepares and labels rows one by one, so it needs both to itself
         with self._preparing.hold(age), self._device.hold(age):
             return locate_failure(error, self.labeler, batch.features, batch.first_row)
+
+
+def _checked_copy(labeler: Labeler, output: Any, rows: int, width: int) -> Predictions:
+    """Return predictions in arrays of their own, made while the lock is held."""
+    # the labeler may write its next answer into the same arrays
+    outputs, disagreement = checked_predictions(labeler, output, rows, width)
+    known = None if disagreement is None else np.array(disagreement)
+    return Predictions(outputs.copy(), known)
 
 
 def joined(predicted: Predicted) -> tuple[InferenceBatch, Predictions]:
@@ -372,4 +411,5 @@ def joined(predicted: Predicted) -> tuple[InferenceBatch, Predictions]:
 def _joined(parts: Sequence[Predictions]) -> Predictions:
     outputs = np.concatenate([each.outputs for each in parts])
     known = [each.disagreement for each in parts if each.disagreement is not None]
-    return Predictions(outputs, np.concatenate(known) if known else None)
+    # of some batches alone it would stand beside other rows
+    return Predictions(outputs, np.concatenate(known) if len(known) == len(parts) else None)

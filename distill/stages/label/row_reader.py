@@ -70,9 +70,9 @@ class RowRequest:
         batch_bytes = row_bytes * self.batch_rows
         fitting = _CHUNK_BYTES // batch_bytes
         most = max(1, fitting)
-        batches = math.ceil(self.rows / self.batch_rows)
+        batches = max(1, math.ceil(self.rows / self.batch_rows))
         chunks = math.ceil(batches / most)
-        return self.batch_rows * math.ceil(batches / max(1, chunks))
+        return self.batch_rows * math.ceil(batches / chunks)
 
     @property
     def columns(self) -> list[str]:

@@ -37,7 +37,8 @@ def test_a_key_that_keeps_its_digits_is_refused(tmp_path, keys):
 
 
 @pytest.mark.parametrize(
-    ("rows", "due"), [(50_000, 25_600), (32_768, 32_768), (100, 1_024), (98_304, 32_768)]
+    ("rows", "due"),
+    [(50_000, 25_600), (32_768, 32_768), (100, 1_024), (98_304, 32_768), (0, 1_024)],
 )
 def test_a_short_chunk_follows_a_long_one_whose_memory_does_not_serve_it(rows, due):
     features = VectorFeatures(kind="vector", columns=("x",))
