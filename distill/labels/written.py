@@ -7,8 +7,8 @@ said (`AttemptNote`), so it is committed as its own process would have done: by 
 first wins. If that process still lives after all, both name the same attempt, and either may win.
 
 Where rows are dear, some are written ahead of the others (`stages.label.fragment_rows`): an attempt
-too, whose note names these rows alone, so it is never committed. `gc` deletes it as any other when
-its fragment is committed.
+too, whose note names these rows alone, so it is not committed unless they are all of the fragment.
+`gc` deletes it as any other when its fragment is committed.
 
 Nothing is taken on trust: the file is read whole, under the label set's contract, and its columns
 must have the digest that its note says. Data of another label set, of other rows, of an earlier

@@ -15,11 +15,12 @@ from time import monotonic
 import pyarrow as pa
 
 from distill.core.failpoints import reach
+from distill.labels.commit import Attempt
 from distill.pools.formats.base import Rejected
 
 _AHEAD_SECONDS = 1.0
 
-WriteRows = Callable[[range, pa.Table, Rejected], None]
+WriteRows = Callable[[range, pa.Table, Rejected], Attempt]
 
 
 class FragmentRows:
@@ -37,6 +38,8 @@ class FragmentRows:
         self._rejected = dict(rejected or {})
         self.write = write
         self.count = sum(map(len, tables))
+        self.attempt: Attempt | None = None
+        """What was written ahead, where that was done at once."""
         self._ahead = (len(self._tables), self.count)  # tables and rows that are written
         self._written_at = monotonic()
 
@@ -55,7 +58,8 @@ class FragmentRows:
             return
         labels = pa.concat_tables(self._tables[tables:]).combine_chunks()
         rejected = {at: reason for at, reason in self._rejected.items() if at >= row}
-        self.write(range(row, self.count), labels, rejected)
+        attempt = self.write(range(row, self.count), labels, rejected)
+        self.attempt = None if row else attempt
         self._ahead = (len(self._tables), self.count)
         self._written_at = monotonic()
         reach("label.after_ahead")

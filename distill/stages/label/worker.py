@@ -130,7 +130,7 @@ class LabelWorker:
                 written = self._labels(own, rows, deadly)
                 # first, so that a fragment that is committed was committed for all
                 along = self._commit_companions(task, written[1:])
-                commit = place.commit(*written[0], work)
+                commit = place.commit(*written[0], work, rows.attempt)
         notes = self.inference.take_notes()
         if deadly:
             notes += _named(task, deadly)
