@@ -232,7 +232,7 @@ class LabelWorker:
         one_by_one = rows.write is not None
         ahead = 0 if deadly or one_by_one else self._prefetch_predictions
         with (
-            closing(rows),
+            rows,
             closing(self.stream(read_chunks, request)) as chunks,
             closing(predict(chunks, deadly, task.ask_again, one_by_one=one_by_one)) as predicted,
             closing(prefetch(predicted, ahead)) as predicted_ahead,
