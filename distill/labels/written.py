@@ -7,8 +7,8 @@ said (`AttemptNote`), so it is committed as its own process would have done: by 
 first wins. If that process still lives after all, both name the same attempt, and either may win.
 
 Where rows are dear, some are written ahead of the others (`stages.label.fragment_rows`): an attempt
-too, whose note names these rows alone, so it is never committed. `gc` deletes it as any other when
-its fragment is committed.
+too, whose note names these rows alone, so it is not committed unless they are all of the fragment.
+`gc` deletes it as any other when its fragment is committed.
 
 Nothing is taken on trust: the file is read whole, under the label set's contract, and its columns
 must have the digest that its note says. Data of another label set, of other rows, of an earlier
@@ -19,7 +19,9 @@ before they were written.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +43,8 @@ from distill.labels.files import read_data, read_note
 from distill.labels.manifest import data_key, rejects_key
 from distill.pools.formats.base import Rejected
 from distill.storage.base import Storage
+
+_READ_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -64,43 +68,44 @@ class WrittenRows:
 
 
 def find_written(
-    folder: Storage, intent: WriteIntent, contract: Contract, label_set: str
+    folder: Storage,
+    intent: WriteIntent,
+    contract: Contract,
+    label_set: str,
+    *,
+    made_on: str | None = None,
 ) -> list[WrittenRows]:
     """Find what earlier attempts at a fragment wrote, as far as it is sound and of this label set:
-    one LIST, and a GET an attempt, two of one with rejects. Raises StorageError where the store
-    fails."""
-    found = []
-    for attempt in _attempts(folder, intent, contract):
-        key = data_key(intent.fragment, attempt, contract.format)
-        content = folder.read_or_none(key)
-        if content is None:  # gc's, or another driver's mend
-            continue
-        try:
-            written = _sound_rows(folder, attempt, content, contract, folder.url(key))
-        except StorageError:  # damaged, so it is as if it were not there
-            continue
+    one that wrote the whole fragment alone, else all that wrote some rows. `made_on` says the one
+    device and libraries that labels may be made on. One LIST, and a GET an attempt, two of one with
+    rejects. Raises StorageError where the store fails."""
+
+    def read(attempt: str) -> WrittenRows | None:
+        written = _read_attempt(folder, intent, attempt, contract)
         if written is None or written.attempt.note.provenance.label_set != label_set:
-            continue
-        if _is_within(written.attempt.note.intent, intent):
-            found.append(written)
+            return None
+        return written if made_on in {None, written.made_on} else None
+
+    found = []
+    attempts = _attempts(folder, intent, contract)
+    with ThreadPoolExecutor(_READ_THREADS) as threads:
+        # some at a time: what is read behind a whole one is for nothing
+        while part := list(islice(attempts, _READ_THREADS)):
+            for written in filter(None, threads.map(read, part)):
+                if written.attempt.note.intent == intent:
+                    return [written]
+                if _is_within(written.attempt.note.intent, intent):
+                    found.append(written)
     return found
 
 
 def commit_written(
-    folder: Storage,
-    intent: WriteIntent,
-    contract: Contract,
-    found: Sequence[WrittenRows],
-    *,
-    made_on: str | None = None,
+    folder: Storage, intent: WriteIntent, contract: Contract, found: Sequence[WrittenRows]
 ) -> Commit | None:
-    """Commit what one attempt wrote of the whole fragment; `made_on` says the one device and
-    libraries that labels may be made on. Returns the commit that won; None where nothing fits.
-    Raises StorageError."""
+    """Commit what one attempt wrote of the whole fragment. Returns the commit that won; None where
+    there is no such attempt. Raises StorageError."""
     for written in found:
-        if written.attempt.note.intent != intent:
-            continue
-        if made_on is None or written.made_on == made_on:
+        if written.attempt.note.intent == intent:
             return commit_attempt(folder, written.attempt, written.labels, contract)
     return None
 
@@ -125,11 +130,26 @@ def first_rows(
 
 
 def _attempts(folder: Storage, intent: WriteIntent, contract: Contract) -> Iterator[str]:
-    """The attempts at a fragment of which data lies there."""
+    """The attempts at a fragment of which data lies there, the largest first: the whole ones."""
     ending = f".{contract.format}"
-    for listed in folder.folder("data", intent.fragment).list_objects():
+    all_listed = folder.folder("data", intent.fragment).list_objects()
+    for listed in sorted(all_listed, key=lambda each: -each.size_bytes):
         if listed.key.endswith(ending):
             yield listed.key.removesuffix(ending)
+
+
+def _read_attempt(
+    folder: Storage, intent: WriteIntent, attempt: str, contract: Contract
+) -> WrittenRows | None:
+    """What one attempt wrote, where it is sound."""
+    key = data_key(intent.fragment, attempt, contract.format)
+    content = folder.read_or_none(key)
+    if content is None:  # gc's, or another driver's mend
+        return None
+    try:
+        return _sound_rows(folder, attempt, content, contract, folder.url(key))
+    except StorageError:  # damaged, so it is as if it were not there
+        return None
 
 
 def _sound_rows(

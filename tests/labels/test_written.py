@@ -9,6 +9,7 @@ from distill.labels import commit as commit_module
 from distill.labels.commit import Commit, WriteIntent, read_labels, write_attempt
 from distill.labels.written import commit_written, find_written, first_rows
 from distill.storage.open import open_storage
+from distill.storage.request_counts import requests
 from tests.making import ORIGIN, a_contract, commit_labels, some_labels
 
 CLAIM = WriteIntent(0, 0, "5a" * 16, 0, 20)
@@ -46,9 +47,9 @@ def write_and_die(folder, contract, monkeypatch, *, claim=CLAIM, origin=ORIGIN, 
 
 
 def found(folder, contract, *, claim=CLAIM, origin=ORIGIN, same_origin=False):
-    written = find_written(folder, claim, contract, origin.label_set)
     made_on = origin.made_on if same_origin else None
-    return commit_written(folder, claim, contract, written, made_on=made_on)
+    written = find_written(folder, claim, contract, origin.label_set, made_on=made_on)
+    return commit_written(folder, claim, contract, written)
 
 
 def test_written_data_is_bought_again_or_committed_otherwise(folder, contract, monkeypatch):
@@ -212,6 +213,27 @@ def test_rows_of_another_set_or_origin_are_taken(folder, contract, changed):
     write_ahead(folder, contract, range(8, 16), **changed)
     found, _ = read_ahead(folder, contract)
     assert len(found) == 8
+
+
+def test_all_attempts_are_read_where_one_wrote_the_whole(folder, contract, monkeypatch):
+    for row in range(19):
+        write_ahead(folder, contract, range(row, row + 1))
+    write_and_die(folder, contract, monkeypatch)
+    before = requests()
+    (written,) = find_written(folder, CLAIM, contract, ORIGIN.label_set)
+    assert written.rows == range(20)
+    # eight at once, and the rejects of two or three of them
+    assert (requests() - before).get <= 8 + 3
+
+
+def test_a_whole_attempt_of_another_device_hides_rows_of_this_one(folder, contract, monkeypatch):
+    write_ahead(folder, contract, range(8))
+    write_and_die(folder, contract, monkeypatch, origin=replace(ORIGIN, device="cuda"))
+    label_set = ORIGIN.label_set
+    (written,) = find_written(folder, CLAIM, contract, label_set, made_on=ORIGIN.made_on)
+    assert written.rows == range(8)
+    (written,) = find_written(folder, CLAIM, contract, label_set)
+    assert written.rows == range(20)
 
 
 def test_a_torn_file_is_taken(folder, contract):

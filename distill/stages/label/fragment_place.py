@@ -8,7 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from distill.labels.commit import Commit, Provenance, write_attempt, write_fragment
+from distill.labels.commit import (
+    Attempt,
+    Commit,
+    Provenance,
+    commit_attempt,
+    write_attempt,
+    write_fragment,
+)
 from distill.labels.contract import Contract
 from distill.pools.formats.base import Rejected
 from distill.stages.label.messages import FragmentTask
@@ -25,9 +32,16 @@ class FragmentPlace:
     provenance: Provenance
 
     def commit(
-        self, labels: pa.Table, rejected: Rejected, work: Callable[[], dict[str, float]] = dict
+        self,
+        labels: pa.Table,
+        rejected: Rejected,
+        work: Callable[[], dict[str, float]] = dict,
+        ahead: Attempt | None = None,
     ) -> Commit:
-        """Commit the labels of all its rows, as `write_fragment` does."""
+        """Commit the labels of all its rows, as `write_fragment` does; where what was written
+        `ahead` is all of them, as it lies there."""
+        if ahead is not None and ahead.note.intent == self.task.intent:
+            return commit_attempt(self.folder, ahead, labels, self.contract, work=work())
         return write_fragment(
             self.folder,
             self.task.intent,
@@ -38,10 +52,11 @@ class FragmentPlace:
             work=work,
         )
 
-    def write_ahead(self, rows: range, labels: pa.Table, rejected: Rejected) -> None:
-        """Write those of some rows, counted from the fragment's start; nobody commits them."""
+    def write_ahead(self, rows: range, labels: pa.Table, rejected: Rejected) -> Attempt:
+        """Write those of some rows, counted from the fragment's start; nobody commits them unless
+        they are all of it."""
         intent = self.task.intent
-        write_attempt(
+        return write_attempt(
             self.folder,
             replace(intent, start=intent.start + rows.start, rows=len(rows)),
             labels,

@@ -83,6 +83,12 @@ class WorkClock:
                 self._startup_seconds = 0.0
         return work
 
+    def drop(self, number: int) -> None:
+        """Forget the seconds that a fragment took until now."""
+        with self._lock:
+            self._move()
+            self._seconds[number] = 0.0
+
     def _move(self) -> None:
         """Give the time since the last move to those in work, in equal shares."""
         now = monotonic()
@@ -105,6 +111,7 @@ class FragmentClock:
         return self._clock.take(self._number)
 
     def drop(self) -> dict[str, float]:
-        """Forget what it took until now: another process did some of it."""
-        self.take()
+        """Forget its seconds until now: another process did some of it. The worker's start and
+        requests stay for the next commit."""
+        self._clock.drop(self._number)
         return {}

@@ -119,8 +119,9 @@ class LabelWorker:
                 found = []
                 # a task is given out again where its process died, maybe with its data written
                 if task.may_be_written or deadly:
-                    found = find_written(folder, intent, contract, part.label_set)
-                commit = self._commit_written(place, found)
+                    only = place.provenance.made_on if self.config.strict else None
+                    found = find_written(folder, intent, contract, part.label_set, made_on=only)
+                commit = commit_written(folder, intent, contract, found)
                 was_written = commit is not None
             if commit is None:
                 rows = self._begun(place, found)
@@ -130,7 +131,7 @@ class LabelWorker:
                 written = self._labels(own, rows, deadly)
                 # first, so that a fragment that is committed was committed for all
                 along = self._commit_companions(task, written[1:])
-                commit = place.commit(*written[0], work)
+                commit = place.commit(*written[0], work, rows.attempt)
         notes = self.inference.take_notes()
         if deadly:
             notes += _named(task, deadly)
@@ -161,10 +162,6 @@ class LabelWorker:
                 place = FragmentPlace(folder, own, part.own(config.contract), provenance)
                 commits[config.name] = place.commit(labels, rejected)
         return commits
-
-    def _commit_written(self, place: FragmentPlace, found: Sequence[WrittenRows]) -> Commit | None:
-        only = place.provenance.made_on if self.config.strict else None
-        return commit_written(place.folder, place.task.intent, place.contract, found, made_on=only)
 
     def _begun(self, place: FragmentPlace, found: Sequence[WrittenRows]) -> FragmentRows:
         """Return the first rows of a fragment, as far as they were written ahead."""
@@ -232,7 +229,7 @@ class LabelWorker:
         one_by_one = rows.write is not None
         ahead = 0 if deadly or one_by_one else self._prefetch_predictions
         with (
-            closing(rows),
+            rows,
             closing(self.stream(read_chunks, request)) as chunks,
             closing(predict(chunks, deadly, task.ask_again, one_by_one=one_by_one)) as predicted,
             closing(prefetch(predicted, ahead)) as predicted_ahead,

@@ -6,12 +6,13 @@ from __future__ import annotations
 import base64
 import os
 from collections import Counter
+from itertools import chain, count
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from distill.core.errors import LabelerError
+from distill.core.errors import LabelerError, StorageError
 from distill.engine.journal import journaling
 from distill.labels.encryption import is_encrypted
 from distill.run import label_pool, select_pool_rows, verify_labels
@@ -19,6 +20,7 @@ from distill.stages.label import fragment_rows
 from distill.stages.label.fragment_rows import FragmentRows
 from distill.stages.label.messages import FragmentResult
 from distill.stages.label.worker import LabelWorker
+from distill.storage.open import open_storage
 from tests.making import assignment, fragment_tasks
 from tests.resolved import delete_garbage
 from tests.stages.label.test_deadly_rows import Notes
@@ -187,14 +189,16 @@ def test_answers_of_another_teacher_or_of_damaged_bytes_are_taken(tmp_path, monk
 def test_a_fast_teacher_or_one_over_a_pool_costs_an_object_a_batch(tmp_path):
     buying = Buying(tmp_path)
     assert buying.label().fragments == 1
-    assert len(buying.files("data")) == len(buying.files("rejects")) == 2
+    assert len(buying.files("data")) == len(buying.files("rejects")) == 1
+    (verified,) = verify_labels(buying.open(), "teacher")
+    assert not verified.problems
     job = buying.job(SELECTION, over='["test"]', more=MORE)
     (summary,) = label_pool(job, "teacher", engine="local")
     assert summary.fragments == 1
-    assert len(buying.files("data")) == 2 + 1
+    assert len(buying.files("data")) == 1 + 1
 
 
-def test_rows_are_written_one_by_one_or_not_before_the_next_are_askedabout(monkeypatch):
+def test_rows_are_written_one_by_one_or_not_before_the_next_are_asked_about(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(fragment_rows, "monotonic", lambda: now[0])
     written = []
@@ -214,11 +218,55 @@ def test_rows_are_written_one_by_one_or_not_before_the_next_are_askedabout(monke
     add(5.0, {1: ("null", "c")})
     assert written[1][0] == range(6, 8)
     assert written[1][2] == {7: ("null", "c")}
-    rows.close()
+    rows.write_ahead()
     whole, rejected = rows.whole()
     assert len(written) == 2
     assert whole["n"].to_pylist() == list(range(8))
     assert set(rejected) == {1, 4, 7}
     add(0.1, {})
-    rows.close()
+    rows.write_ahead()
     assert written[2][0] == range(8, 10)
+
+
+def test_a_slow_teacher_costs_an_object_a_second(monkeypatch):
+    seconds = count()
+    monkeypatch.setattr(fragment_rows, "monotonic", lambda: 2.0 * next(seconds))
+    written = []
+    rows = FragmentRows(write=lambda span, *_: written.append(span))
+    with rows:
+        for _ in range(5_000):
+            rows.add(pa.table({"n": [0]}), {})
+    assert len(written) < 5_000 // 10
+    assert list(chain(*written)) == list(range(5_000))
+    assert all(len(span) <= max(1, 0.02 * span.stop) for span in written)
+
+
+def store_that_fails(folder):
+    (folder / "data").write_text("a file, where a folder is to be", "utf-8")
+    tried = []
+
+    def write(rows, labels, rejected):
+        tried.append(rows)
+        open_storage(str(folder)).put("data/rows", b"rows")
+
+    return write, tried
+
+
+def test_a_store_that_fails_hides_what_the_labeler_raised(tmp_path, caplog):
+    write, tried = store_that_fails(tmp_path)
+    rows = FragmentRows(write=write)
+    rows.add(pa.table({"n": [0]}), {})
+    with pytest.raises(LabelerError), rows:
+        raise LabelerError("too many requests")
+    assert tried == [range(1)]
+    assert "answers are lost" in caplog.text
+
+
+@pytest.mark.parametrize("wait_seconds", [0.0, 1.0])
+def test_a_put_that_failed_is_tried_again_or_told_as_done(tmp_path, monkeypatch, wait_seconds):
+    monkeypatch.setattr(fragment_rows, "_AHEAD_SECONDS", wait_seconds)
+    write, tried = store_that_fails(tmp_path)
+    rows = FragmentRows(write=write)
+    with pytest.raises(StorageError), rows:
+        rows.add(pa.table({"n": [0]}), {})
+    assert tried == [range(1)]

@@ -48,6 +48,19 @@ def test_the_start_is_lost_or_counted_twice(now):
         assert "startup_seconds" not in second.take()
 
 
+def test_a_fragment_that_another_began_takes_the_start_with_it(now):
+    clock = WorkClock()
+    with clock.building():
+        now[0] = 3.0
+    with clock.working() as fragment:
+        now[0] = 5.0
+        assert fragment.drop() == {}
+    with clock.working() as fragment:
+        now[0] = 6.0
+        work = fragment.take()
+    assert (work["seconds"], work["startup_seconds"]) == (1.0, 3.0)
+
+
 def test_a_fragment_that_fails_is_free(now):
     clock = WorkClock()
     with contextlib.suppress(KeyError), clock.working():
