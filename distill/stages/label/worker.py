@@ -108,6 +108,7 @@ class LabelWorker:
         intent, commit = unlabelled_intent(folder, task.intent)
         was_there = commit is not None
         was_written = False
+        taken: tuple[str, ...] = ()
         along: dict[str, Commit] = {}
         with (
             deadly_rows(f"{task.pool}/{intent.fragment}", intent.start) as deadly,
@@ -126,13 +127,14 @@ class LabelWorker:
             if commit is None:
                 rows = self._begun(place, found)
                 was_written = rows.count == intent.rows
+                taken = _taken(task, rows)
                 # what a killed process did would make the others look cheap
                 work = clock.drop if rows.count else clock.take
                 written = self._labels(own, rows, deadly)
                 # first, so that a fragment that is committed was committed for all
                 along = self._commit_companions(task, written[1:])
                 commit = place.commit(*written[0], work, rows.attempt)
-        notes = self.inference.take_notes()
+        notes = taken + self.inference.take_notes()
         if deadly:
             notes += _named(task, deadly)
         return FragmentResult(
@@ -253,6 +255,16 @@ def _encode(batch: InferenceBatch, predictions: Predictions, contract: Contract)
     rows = list(rejected)
     labelled[rows] = False
     return encode(outputs, labelled, contract, disagreement, batch.view_outputs), rejected
+
+
+def _taken(task: FragmentTask, rows: FragmentRows) -> tuple[str, ...]:
+    total = task.intent.rows
+    if not 0 < rows.count < total:
+        return ()
+    return (
+        f"{task.key}, from row {task.intent.start}: a run that did not end wrote {rows.count} of"
+        f" {total} rows; the labeler is not asked about them again",
+    )
 
 
 def _named(task: FragmentTask, deadly: DeadlyRows) -> tuple[str, ...]:

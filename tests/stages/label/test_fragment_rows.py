@@ -110,7 +110,7 @@ def buying(request, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("batches", [1, 2, 3])
-def test_a_killed_fragment_buys_its_batches_again(buying, monkeypatch, batches):
+def test_a_killed_fragment_buys_its_batches_again(buying, monkeypatch, caplog, batches):
     buying.killed(monkeypatch, batches)
     assert buying.asked.total() == min(batches * BATCH_ROWS, ROWS) + ASKED_TWICE
     assert len(buying.files("data")) == batches
@@ -118,6 +118,8 @@ def test_a_killed_fragment_buys_its_batches_again(buying, monkeypatch, batches):
         assert is_encrypted(file.read_bytes()) == ("encryption" in buying.more)
     summary = buying.label()
     assert buying.asked.total() == ROWS + ASKED_TWICE
+    told = f"wrote {batches * BATCH_ROWS} of {ROWS} rows" in caplog.text
+    assert told == (batches < 3)  # a whole one is counted, not named
     (verified,) = verify_labels(buying.open(), "teacher")
     assert not verified.problems
     assert 0 < verified.rejected == summary.rejected
