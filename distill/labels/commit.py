@@ -186,9 +186,11 @@ def write_fragment(
     another attempt's.
 
     `work` is asked what it took when the data is written. Raises as `write_attempt`."""
+    reach("label.before_data")
     attempt = write_attempt(
         folder, intent, labels, rejects=rejects, contract=contract, provenance=provenance
     )
+    reach("label.after_data")
     spent = work()
     return commit_attempt(folder, attempt, labels, contract, work=spent)
 
@@ -205,7 +207,6 @@ def write_attempt(
     """Write rejects and data of some rows, which no reader sees.
 
     `labels` has `intent.rows` rows under `label_schema(contract)`. Raises StorageError."""
-    reach("label.before_data")
     # A key of its own, so that an attempt which was given up and still runs overwrites nothing.
     attempt = uuid.uuid4().hex
     note = AttemptNote(intent, provenance, len(rejects), columns_digest(labels, contract))
@@ -221,7 +222,6 @@ def write_attempt(
         folder.put(rejects_key(intent.fragment, attempt), _rejects_bytes(table, contract))
     # Before the commit, which never names what is not there.
     folder.put(data_key(intent.fragment, attempt, contract.format), content)
-    reach("label.after_data")
     return Attempt(attempt, note, content)
 
 

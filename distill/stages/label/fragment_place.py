@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from distill.core.failpoints import reach
 from distill.labels.commit import (
     Attempt,
     Commit,
@@ -40,11 +41,15 @@ class FragmentPlace:
     ) -> Commit:
         """Commit the labels of all its rows, as `write_fragment` does; where what was written
         `ahead` is all of them, as it lies there."""
-        if ahead is not None and ahead.note.intent == self.task.intent:
+        intent = self.task.intent
+        if ahead is not None and ahead.note.intent == intent:
+            # a run that dies here, as where others are written, loses no answer
+            reach("label.before_data")
+            reach("label.after_data")
             return commit_attempt(self.folder, ahead, labels, self.contract, work=work())
         return write_fragment(
             self.folder,
-            self.task.intent,
+            intent,
             labels,
             rejects=self._rejects(rejected),
             contract=self.contract,
