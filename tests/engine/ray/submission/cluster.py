@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from tests.command import Ended, distill, environment, kill_session, start
 from tests.forkserver import Forked
-from tests.raylets import _free_port, starting_alone
+from tests.raylets import _free_port, ahead, starting_alone
 from tests.summary import forget_ray_folder, ray_folder
 from tests.waiting import LIMIT_SECONDS
 
@@ -80,6 +80,7 @@ def dashboard_cluster(cpus: int = 2) -> Iterator[Cluster]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        starts.enter_context(ahead(head.pid))
         try:
             _await_dashboard(cluster, head, Path(log.name))
             starts.close()
