@@ -181,15 +181,19 @@ def write_fragment(
     contract: Contract,
     provenance: Provenance,
     work: Callable[[], dict[str, float]] = dict,
+    ahead: Attempt | None = None,
 ) -> Commit:
-    """Write the labels of one fragment and commit them. Returns the commit that won, which may be
-    another attempt's.
+    """Write the labels of one fragment and commit them; where what was written `ahead` is all of
+    them, as it lies there. Returns the commit that won, which may be another attempt's.
 
     `work` is asked what it took when the data is written. Raises as `write_attempt`."""
     reach("label.before_data")
-    attempt = write_attempt(
-        folder, intent, labels, rejects=rejects, contract=contract, provenance=provenance
-    )
+    if ahead is not None and ahead.note.intent == intent:
+        attempt = ahead
+    else:
+        attempt = write_attempt(
+            folder, intent, labels, rejects=rejects, contract=contract, provenance=provenance
+        )
     reach("label.after_data")
     spent = work()
     return commit_attempt(folder, attempt, labels, contract, work=spent)

@@ -8,15 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from distill.core.failpoints import reach
-from distill.labels.commit import (
-    Attempt,
-    Commit,
-    Provenance,
-    commit_attempt,
-    write_attempt,
-    write_fragment,
-)
+from distill.labels.commit import Attempt, Commit, Provenance, write_attempt, write_fragment
 from distill.labels.contract import Contract
 from distill.pools.formats.base import Rejected
 from distill.stages.label.messages import FragmentTask
@@ -39,22 +31,16 @@ class FragmentPlace:
         work: Callable[[], dict[str, float]] = dict,
         ahead: Attempt | None = None,
     ) -> Commit:
-        """Commit the labels of all its rows, as `write_fragment` does; where what was written
-        `ahead` is all of them, as it lies there."""
-        intent = self.task.intent
-        if ahead is not None and ahead.note.intent == intent:
-            # a run that dies here, as where others are written, loses no answer
-            reach("label.before_data")
-            reach("label.after_data")
-            return commit_attempt(self.folder, ahead, labels, self.contract, work=work())
+        """Commit the labels of all its rows, as `write_fragment` does."""
         return write_fragment(
             self.folder,
-            intent,
+            self.task.intent,
             labels,
             rejects=self._rejects(rejected),
             contract=self.contract,
             provenance=self.provenance,
             work=work,
+            ahead=ahead,
         )
 
     def write_ahead(self, rows: range, labels: pa.Table, rejected: Rejected) -> Attempt:
