@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +17,7 @@ from distill.core.schema import unseal
 from distill.engine.protocol import WorkerContext
 from distill.job.job import Job
 from distill.labels.columns import label_validity
-from distill.labels.commit import Provenance, WriteIntent, write_fragment
+from distill.labels.commit import Commit, Provenance, WriteIntent, commit_fragment, write_attempt
 from distill.labels.contract import Contract
 from distill.labels.encoding import decode, encode
 from distill.labels.identity import label_set_folder
@@ -84,6 +86,15 @@ def some_labels(
     return encode(outputs, labelled, contract)
 
 
+def write_fragment(
+    folder: Storage, intent: WriteIntent, labels: pa.Table, contract: Contract, **written: Any
+) -> Commit:
+    """Write and commit a fragment; `written` is what `write_attempt` takes beside it, and `work`."""
+    work = written.pop("work", dict)
+    write = partial(write_attempt, folder, intent, labels, contract=contract, **written)
+    return commit_fragment(folder, write, labels, contract, work=work)
+
+
 def commit_labels(
     folder: Storage,
     claim: WriteIntent,
@@ -92,7 +103,7 @@ def commit_labels(
     *,
     origin: Provenance = ORIGIN,
 ):
-    """`write_fragment`, its rejects being the null rows."""
+    """Write and commit a fragment, its rejects being the null rows."""
     nulls = np.flatnonzero(~label_validity(labels, contract))
     rejects = [
         {"shard": "s", "row": claim.start + int(row), "reason": "null", "message": f"row {row}"}
@@ -101,9 +112,7 @@ def commit_labels(
     begun = folder.read_or_none("contract.json")
     if begun is not None and origin is ORIGIN:
         origin = replace(ORIGIN, label_set=unseal(begun, "contract.json")["label_set"])
-    return write_fragment(
-        folder, claim, labels, rejects=rejects, contract=contract, provenance=origin
-    )
+    return write_fragment(folder, claim, labels, contract, rejects=rejects, provenance=origin)
 
 
 def claim_of(part: Fragment) -> WriteIntent:

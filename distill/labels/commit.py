@@ -172,31 +172,22 @@ class Attempt:
     content: Content  # of the data file
 
 
-def write_fragment(
+def commit_fragment(
     folder: Storage,
-    intent: WriteIntent,
+    write: Callable[[], Attempt],
     labels: pa.Table,
-    *,
-    rejects: list[dict[str, Any]],
     contract: Contract,
-    provenance: Provenance,
+    *,
     work: Callable[[], dict[str, float]] = dict,
-    ahead: Attempt | None = None,
 ) -> Commit:
-    """Write the labels of one fragment and commit them; where what was written `ahead` is all of
-    them, as it lies there. Returns the commit that won, which may be another attempt's.
+    """Let the labels of one fragment be written, and commit them. Returns the commit that won,
+    which may be another attempt's.
 
-    `work` is asked what it took when the data is written. Raises as `write_attempt`."""
+    `work` is asked what it took when the data is written. Raises StorageError."""
     reach("label.before_data")
-    if ahead is not None and ahead.note.intent == intent:
-        attempt = ahead
-    else:
-        attempt = write_attempt(
-            folder, intent, labels, rejects=rejects, contract=contract, provenance=provenance
-        )
+    attempt = write()
     reach("label.after_data")
-    spent = work()
-    return commit_attempt(folder, attempt, labels, contract, work=spent)
+    return commit_attempt(folder, attempt, labels, contract, work=work())
 
 
 def write_attempt(

@@ -20,7 +20,7 @@ from distill.core.schema import columns_sha256
 from distill.core.secret_keys import KEY_SOURCES, KeySource
 from distill.labels import columns_digest as columns_digests
 from distill.labels.columns_digest import columns_digest
-from distill.labels.commit import Provenance, WriteIntent, read_labels, read_rejects, write_fragment
+from distill.labels.commit import Provenance, WriteIntent, read_labels, read_rejects
 from distill.labels.contract import read_contract
 from distill.labels.encoding import encode
 from distill.labels.encryption import is_encrypted
@@ -30,7 +30,7 @@ from distill.labels.state import read_label_set, read_state
 from distill.labels.writer import LabelWriter
 from distill.stages.apply.applied_files import parquet_content
 from distill.storage.open import open_storage
-from tests.making import a_contract, list_pool, some_labels, write_label_set
+from tests.making import a_contract, list_pool, some_labels, write_fragment, write_label_set
 
 CANARY = "canary-4f1e"
 
@@ -115,8 +115,8 @@ def test_a_rejects_message_lies_beside_encrypted_labels(tmp_path):
         folder,
         intent,
         labels,
+        contract,
         rejects=rejects,
-        contract=contract,
         provenance=Provenance("0" * 64, "cpu", {}),
     )
     for entry in folder.list_objects():

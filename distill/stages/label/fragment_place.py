@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from distill.labels.commit import Attempt, Commit, Provenance, write_attempt, write_fragment
+from distill.labels.commit import Attempt, Commit, Provenance, commit_fragment, write_attempt
 from distill.labels.contract import Contract
 from distill.pools.formats.base import Rejected
 from distill.stages.label.messages import FragmentTask
@@ -31,21 +31,19 @@ class FragmentPlace:
         work: Callable[[], dict[str, float]] = dict,
         ahead: Attempt | None = None,
     ) -> Commit:
-        """Commit the labels of all its rows, as `write_fragment` does."""
-        return write_fragment(
-            self.folder,
-            self.task.intent,
-            labels,
-            rejects=self._rejects(rejected),
-            contract=self.contract,
-            provenance=self.provenance,
-            work=work,
-            ahead=ahead,
-        )
+        """Commit the labels of all its rows; where what was written `ahead` is all of them, as it
+        lies there."""
 
-    def write_ahead(self, rows: range, labels: pa.Table, rejected: Rejected) -> Attempt:
-        """Write those of some rows, counted from the fragment's start; nobody commits them unless
-        they are all of it."""
+        def write() -> Attempt:
+            if ahead is not None and ahead.note.intent == self.task.intent:
+                return ahead
+            return self.write(range(len(labels)), labels, rejected)
+
+        return commit_fragment(self.folder, write, labels, self.contract, work=work)
+
+    def write(self, rows: range, labels: pa.Table, rejected: Rejected) -> Attempt:
+        """Write those of rows, counted from the fragment's start; nobody commits them unless they
+        are all of it."""
         intent = self.task.intent
         return write_attempt(
             self.folder,

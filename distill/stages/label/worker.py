@@ -173,7 +173,7 @@ class LabelWorker:
         first = first_rows(found, place.task.intent, place.provenance.made_on)
         part = self.config.pools[place.task.pool]
         are_dear = format_named(part.format) is SelectionShard
-        return FragmentRows(*first, place.write_ahead if are_dear else None)
+        return FragmentRows(*first, place.write if are_dear else None)
 
     def _provenance(self, part: PoolPart) -> Provenance:
         """Return what the commit records. Raises ContractError where the labels must be made on

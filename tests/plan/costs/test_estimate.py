@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from distill.labels.commit import Provenance, WriteIntent, write_fragment
+from distill.labels.commit import Provenance, WriteIntent
 from distill.labels.identity import label_set_digest, label_set_folder
 from distill.plan.costs.sampling import draw_fragments
 from distill.run import plan_costs
 from distill.run.costs import PILOT_FRAGMENTS
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
-from tests.making import a_contract, some_labels
+from tests.making import a_contract, some_labels, write_fragment
 from tests.plan.costs.inventories import store_inventory
 from tests.run.declared import declared_job
 
@@ -38,8 +38,8 @@ def commit_some(job, inventory) -> None:
             folder,
             intent,
             labels,
+            contract,
             rejects=[],
-            contract=contract,
             provenance=origin,
             work=lambda work=work: work,
         )
@@ -80,7 +80,7 @@ def test_commits_of_an_older_distill_are_taken_for_free(tmp_path):
     origin = Provenance(label_set, "cpu", {"numpy": "2"})
     intent = WriteIntent(0, 0, f"{0:032x}", 0, 64)
     labels = some_labels(64, contract)
-    write_fragment(folder, intent, labels, rejects=[], contract=contract, provenance=origin)
+    write_fragment(folder, intent, labels, contract, rejects=[], provenance=origin)
     (cost,) = plan_costs(job, pilot=False, engine="local").steps
     assert cost.worker_hours is None
     assert "an older distill" in cost.note
