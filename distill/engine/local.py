@@ -21,6 +21,7 @@ from distill.core.errors import DistillError, LabelerError, ResourceError
 from distill.core.events import tell
 from distill.core.progress import Bar, track
 from distill.core.source import user_errors
+from distill.engine.freed_memory import freed_memory_kept
 from distill.engine.grouping import fixed_groups, fold_group
 from distill.engine.memory import machine_memory
 from distill.engine.protocol import (
@@ -72,7 +73,7 @@ class LocalEngine:
         with stoppable(), _told_worker(compute.cpus), worker_threads(compute.cpus):
             worker = _build(make, config)
             # once more: building it may have loaded libraries
-            with worker_threads(compute.cpus):
+            with worker_threads(compute.cpus), freed_memory_kept():
                 for task in chain.from_iterable(groups):
                     if stop_requested():
                         break
@@ -165,7 +166,7 @@ def _own_process() -> Iterator[None]:
     torch: Any = sys.modules.get("torch")
     dtype = torch.get_default_dtype() if torch else None
     try:
-        with worker_threads(1), np.errstate(**_NUMPY_ERRORS):
+        with worker_threads(1), freed_memory_kept(), np.errstate(**_NUMPY_ERRORS):
             if torch:
                 torch.set_default_dtype(torch.float32)
             yield

@@ -11,6 +11,7 @@ from typing import Any
 
 from distill.core.errors import LabelerError
 from distill.core.events import this_worker
+from distill.engine.freed_memory import keep_freed_memory
 from distill.engine.journal import journaling
 from distill.engine.protocol import Plain, Stream, stream_here
 from distill.engine.ray.draining import Leaving
@@ -54,6 +55,8 @@ class MapActor:
         with self._built_alive():
             device = device_of_worker(ray)
             self.work = make(config, device, stream)
+        if device == "cpu":
+            keep_freed_memory()
         self.stop_looks = StopLooks(stop_signal)
 
     def __call__(self, batch: Any) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from distill.core.events import tell
 from distill.core.progress import LINE_EVERY_SECONDS, Bar, track
 from distill.engine.device import on_device
+from distill.engine.freed_memory import freed_memory_kept
 from distill.engine.grouping import fixed_groups, fold_group
 from distill.engine.protocol import Item, State
 from distill.engine.ray.resources import (
@@ -138,7 +139,7 @@ def _fold_group(shared: Any, items: Any) -> Any:
 
     partial, merge = unpack(shared)
     group = unpack(items)
-    with on_device(device_of_worker(ray)):
+    with on_device(device_of_worker(ray)), freed_memory_kept():
         return fold_group(partial, merge, group)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from distill.core.source import user_errors
+from distill.engine.freed_memory import keep_freed_memory
 from distill.engine.protocol import WorkerContext
 from distill.engine.ray.resources import device_of_worker
 from distill.engine.ray.shipping import unpack
@@ -31,6 +32,8 @@ def run_worker(loop_config: dict[str, Any]) -> Any:
         context = _context(rank, workers, loop_config["team"] or workers, monitor)
         seconds = ray.get(monitor.seconds.remote())
         context = replace(context, paid_seconds=seconds)
+        if context.device == "cpu":
+            keep_freed_memory()
         return work(config, context) if context.team < context.teams else None
     except user_errors() as error:
         # a lost peer is Ray Train's affair: it starts the group again

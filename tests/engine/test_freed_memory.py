@@ -1,0 +1,67 @@
+"""What a batch computes in is had from the kernel once, and given back when the work ends."""
+
+from __future__ import annotations
+
+import resource
+import threading
+
+import numpy as np
+import pytest
+
+from distill.engine.freed_memory import freed_memory_kept, keep_freed_memory
+from tests.alone import run_alone
+
+SIDES = (24, 40, 7, 33)
+"""MiB of the blocks of a batch."""
+PAGES = sum(SIDES) << 8
+
+
+def work_through_batch() -> int:
+    """Write to every page of a batch's blocks, and free them. Returns the pages that the kernel
+    had to find."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [np.ones(side << 20, np.uint8) for side in SIDES]
+    del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def resident_pages() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1])
+
+
+def in_thread(work):
+    """What a work returns in a thread of its own, whose heap is another."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+@pytest.mark.parametrize("run", [lambda work: work(), in_thread])
+def test_each_batch_asks_the_kernel_for_its_pages_again(run):
+    def batches() -> list[int]:
+        return [work_through_batch() for _ in range(4)]
+
+    with freed_memory_kept():
+        _, *others = run(batches)
+        held = resident_pages()
+    assert max(others) < PAGES / 5
+    assert held - resident_pages() > PAGES / 4, "it is not given back"
+
+
+def test_a_process_that_keeps_it_needs_more_at_once():
+    lines = """
+from tests.engine.test_freed_memory import *
+import resource
+{keep}
+for _ in range(5):
+    work_through_batch()
+print("said", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+    peaks = [
+        int(run_alone(lines.format(keep=keep), "/", ()).rpartition("said ")[2])
+        for keep in ("", keep_freed_memory.__name__ + "()")
+    ]
+    assert peaks[1] - peaks[0] < max(SIDES)
