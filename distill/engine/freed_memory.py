@@ -1,10 +1,14 @@
 """Memory that a worker on a CPU has freed stays its own until its work ends.
 
-glibc gives back to the kernel what is freed at the heap's top, and lets each large block be mapped
-for itself. So what a batch computes in is asked for again at every batch, and the kernel fills each
-page with zeros anew: 65,000 pages a training step of an encoder (32 texts of 128 tokens), which is
-5 % of its CPU time, and a fifth of that of a pass without gradients. Kept, they are none, and the
-most that is held at once is what it was (2,188 MiB, 2,194).
+glibc gives back to the kernel what is free at the heap's top. So what a batch is computed in is
+asked for again at every batch, and the kernel fills each page with zeros anew: 65,000 pages a
+training step of an encoder (32 texts of 128 tokens), which is 4 % of its CPU time, and a fifth of
+that of a pass without gradients. Kept, they are none, and the most that is held at once is what it
+was (2,239 MiB, 2,243).
+
+Only what is within the heap is kept. Blocks above 32 MiB are mapped for themselves, as ever: were
+they too in the heap (`M_MMAP_MAX` = 0), small pieces that outlive a batch would split what was
+freed, and the heap could grow by a block a batch.
 
 Begun when a worker is built: what a model was loaded by is no part of a batch. Other systems than
 Linux with glibc keep to their own ways.
@@ -17,11 +21,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # of <malloc.h>
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_NEVER = -1
 _MIB = 1 << 20
-_KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}
-# where glibc's own adjustment ends in a process that has freed large blocks; it cannot be begun again
-_GIVEN_BACK = {_MMAP_MAX: 65_536, _TRIM_THRESHOLD: 64 * _MIB, _MMAP_THRESHOLD: 32 * _MIB}
+# a thread's heap is pieces of 64 MiB, each of which goes back unless so much is to stay free
+_KEPT = {_TRIM_THRESHOLD: _NEVER, _MMAP_THRESHOLD: 32 * _MIB, _TOP_PAD: 64 * _MIB}
+# where glibc's own adjustment ends, which does not begin again, and what it begins with
+_GIVEN_BACK = {_TRIM_THRESHOLD: 64 * _MIB, _TOP_PAD: _MIB // 8}
 
 
 def keep_freed_memory() -> None:
