@@ -1,7 +1,9 @@
-"""What a batch computes in is had from the kernel once, and given back when the work ends."""
+"""What a batch computes in is had from the kernel once, and given back when the work ends. Each test
+has a process, and its heap, of its own."""
 
 from __future__ import annotations
 
+import json
 import resource
 import threading
 
@@ -30,46 +32,54 @@ def resident_pages() -> int:
         return int(file.read().split()[1])
 
 
-def in_thread(work):
-    """What a work returns in a thread of its own, whose heap is another."""
-    found = []
-    thread = threading.Thread(target=lambda: found.append(work()))
+def later_batches() -> list[int]:
+    """What was to be found by batches after the first, and what is held after them."""
+    with freed_memory_kept():
+        return [work_through_batch() for _ in range(4)][1:]
+
+
+def batches_in_thread() -> list[int]:
+    """Those of a thread, whose heap is another."""
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.extend(later_batches()))
     thread.start()
     thread.join()
-    return found[0]
+    return found
 
 
-def batches() -> list[int]:
-    return [work_through_batch() for _ in range(4)]
-
-
-@pytest.mark.parametrize("run", [lambda work: work(), in_thread])
-def test_each_batch_asks_the_kernel_for_its_pages_again(run):
+def held_and_left() -> list[int]:
+    """The pages that are held while the block runs, and when it has ended."""
+    before = resident_pages()
     with freed_memory_kept():
-        _, *others = run(batches)
-    assert max(others) < PAGES / 2
+        work_through_batch()
+        held = resident_pages() - before
+    return [held, resident_pages() - before]
+
+
+def most_held(keep: bool) -> int:
+    if keep:
+        keep_freed_memory()
+    for _ in range(5):
+        work_through_batch()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 2
+
+
+def alone(call: str):
+    """What a call of this module returns in a new process."""
+    lines = f"import json\nfrom {__name__} import *\nprint('said', json.dumps({call}))"
+    return json.loads(run_alone(lines, "/", ()).rpartition("said ")[2])
+
+
+@pytest.mark.parametrize("batches", [later_batches, batches_in_thread])
+def test_each_batch_asks_the_kernel_for_its_pages_again(batches):
+    assert max(alone(f"{batches.__name__}()")) < PAGES / 2
 
 
 def test_what_was_kept_is_not_given_back():
-    before = resident_pages()
-    with freed_memory_kept():
-        batches()
-        held = resident_pages()
-    assert held - before > PAGES / 4
-    assert resident_pages() - before < PAGES / 10
+    held, left = alone("held_and_left()")
+    assert held > PAGES / 4
+    assert left < PAGES / 10
 
 
 def test_a_process_that_keeps_it_needs_more_at_once():
-    lines = """
-from tests.engine.test_freed_memory import *
-import resource
-{keep}
-for _ in range(5):
-    work_through_batch()
-print("said", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
-"""
-    peaks = [
-        int(run_alone(lines.format(keep=keep), "/", ()).rpartition("said ")[2])
-        for keep in ("", keep_freed_memory.__name__ + "()")
-    ]
-    assert peaks[1] - peaks[0] < sum(SIDES)
+    assert alone("most_held(True)") - alone("most_held(False)") < PAGES / 2
