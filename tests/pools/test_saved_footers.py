@@ -22,18 +22,20 @@ from tests.waiting import wait_until
 FILES = 200
 SAVED = 16
 STORED = FILES // 2 // SAVED
+NAME = "part-{:05d}.parquet"
 STOPPED = f"""
-import itertools, sys, time
+import sys, time
 from distill.pools import file_stats
 from distill.pools.scan import take_inventory
 from distill.storage.open import open_storage
 root, pool = sys.argv[1:]
-read, numbers = file_stats._stats_of_file, itertools.count()
+read = file_stats._stats_of_file
 
-def read_half(*told):
-    if next(numbers) >= {FILES // 2}:
+def read_half(files, key, format):
+    # by name: a thread that comes late to one of the first must not wait at it
+    if key >= "{NAME.format(FILES // 2)}":
         time.sleep(600)
-    return read(*told)
+    return read(files, key, format)
 
 file_stats._SAVED_FILES = {SAVED}
 file_stats._stats_of_file = read_half
@@ -48,7 +50,7 @@ def killed(tmp_path, monkeypatch, store):
     write_pool(tmp_path / "pool", [8])
     first = tmp_path / "pool" / "part-00000.parquet"
     for number in range(1, FILES):
-        shutil.copy(first, first.with_name(f"part-{number:05d}.parquet"))
+        shutil.copy(first, first.with_name(NAME.format(number)))
     driver = start_code(STOPPED, store.uri, tmp_path / "pool")
     wait_until(lambda: len(store.list_objects()) == STORED, driver)
     driver.send_signal(signal.SIGKILL)
