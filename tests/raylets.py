@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 from tests.command import REPOSITORY, environment, kill_session, processes
+from tests.ports import free_port
 from tests.summary import forget_ray_folder, ray_folder
 from tests.waiting import LIMIT_SECONDS
 
@@ -199,7 +200,7 @@ def _raylets(
 ) -> Iterator[Raylets]:
     """The cluster of one file, when so many nodes are there."""
     folder = ray_folder()
-    port, raylets = _free_port(), None
+    port, raylets = free_port(), None
     settings = {
         "RAY_TMPDIR": str(folder),
         "RAY_AUTH_MODE": "disabled",
@@ -269,12 +270,6 @@ def _command(port: int, config: Path | None, cpus: int) -> list[str]:
         f"--port={port}",
         *([f"--autoscaling-config={config}"] if config else []),
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _wait_for_nodes(

@@ -19,6 +19,7 @@ import pytest
 
 from distill.storage.open import open_storage
 from distill.storage.remote import forget_filesystems
+from tests.ports import free_port
 
 AZURITE = Path(__file__).parents[2] / ".npm" / "node_modules" / ".bin" / "azurite-blob"
 AZURITE_KEY = (  # Azurite's own, the same for everybody
@@ -121,11 +122,6 @@ def know_generations(patch):
 
 def below(request):
     return f"{request.getfixturevalue(request.param)}/{uuid.uuid4().hex[:12]}"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def wait_for_port(port, seconds=120):

@@ -20,7 +20,7 @@ from distill.storage import http, retry, transfers
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
-from tests.storage.conftest import free_port
+from tests.ports import free_port
 from tests.storage.web_server import WebServer, serving
 from tests.waiting import slowness
 

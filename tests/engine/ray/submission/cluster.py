@@ -16,7 +16,8 @@ from urllib.request import urlopen
 
 from tests.command import Ended, distill, environment, kill_session, start
 from tests.forkserver import Forked
-from tests.raylets import _free_port, ahead, starting_alone
+from tests.ports import free_port
+from tests.raylets import ahead, starting_alone
 from tests.summary import forget_ray_folder, ray_folder
 from tests.waiting import LIMIT_SECONDS
 
@@ -54,7 +55,7 @@ class Cluster:
 def dashboard_cluster(cpus: int = 2) -> Iterator[Cluster]:
     """The cluster, when its dashboard answers."""
     folder = ray_folder()
-    ports = [_free_port() for _ in range(3)]
+    ports = [free_port() for _ in range(3)]
     cluster = Cluster(f"http://127.0.0.1:{ports[0]}", folder)
     cluster.token_file.write_text(secrets.token_hex(32))
     # the drivers of jobs are begun by `python`, which is found as a shell finds it
