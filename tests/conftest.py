@@ -23,7 +23,7 @@ from distill.core import plugins
 from distill.spec.pools import POOL_FORMATS
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
-from tests import schedule, summary
+from tests import deadline, schedule, summary
 from tests.engine.here import SharedRay
 from tests.forkserver import shared_forkserver
 from tests.raylets import Raylets, static_raylet
@@ -192,7 +192,7 @@ def forget_client() -> None:
 
 
 def pytest_configure(config):
-    for plugin in (schedule, summary):
+    for plugin in (schedule, summary, deadline):
         config.pluginmanager.register(plugin)
     if not hasattr(config, "workerinput"):
         os.environ[_S3_FOLDER] = tempfile.mkdtemp(prefix="distill-s3-")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.chaos.conduct import Conductor, drawn
 from tests.chaos.results import append_line, read_lines, table
+from tests.deadline import is_over
 
 HERE = Path(__file__).parent
 
@@ -47,6 +48,8 @@ def _run(seeds: list[int], results: Path) -> None:
     conductor = Conductor(folder)
     try:
         for seed in seeds:
+            if is_over():
+                break
             print(
                 f"{seed}: {' then '.join(f'{strike.__name__} ({variant})' for strike, variant in drawn(seed))}",
                 flush=True,

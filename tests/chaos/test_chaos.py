@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests import deadline
 from tests.chaos.conduct import KINDS, drawn
 from tests.chaos.results import append_line, read_lines, table
 from tests.chaos.runs import covered
@@ -70,5 +71,9 @@ def test_twenty_runs_end_whole(tmp_path):
     print(ended.stdout)
     assert ended.returncode == 0
     lines = [json.loads(line) for line in kept.read_text("utf-8").splitlines()]
-    assert [line["seed"] for line in lines] == list(SEEDS)
     assert {line["outcome"] for line in lines} <= {"whole", "not run"}
+    ran = [line["seed"] for line in lines]
+    assert ran == list(SEEDS)[: len(ran)]
+    if len(ran) < len(SEEDS):
+        assert deadline.is_over()
+        pytest.skip(f"{len(ran)} of {len(SEEDS)} runs, all whole; the others {deadline.LEFT_OUT}")
