@@ -98,7 +98,10 @@ def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights
     another joins. Prints how long each took."""
     due = undisturbed(tmp_path / "due", epochs=LONG_EPOCHS)
     job = make(tmp_path / "job", epochs=LONG_EPOCHS, workers="[1, 2]", root=s3_root)
-    (job.parent / "slow").touch()
+    # where Ray takes long to see the node that comes, one worker must not have done all of it
+    late = job.parent / f"wait_at_{LONG_EPOCHS * STEPS_PER_EPOCH - 2}"
+    for file in (job.parent / "slow", late):
+        file.touch()
     command = ("train", job, "--ray", cluster.address)
     with running(*command, **cluster.environment) as driver:
         wait_until(lambda: steps(job) >= 12, driver)
@@ -113,6 +116,7 @@ def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights
             driver,
         )[0]
         (job.parent / "slow").unlink()
+        late.unlink()
         output, _ = driver.communicate(timeout=LIMIT_SECONDS)
     print(
         f"smaller group's first step {alone.at - killed:.1f} s after the kill, larger group's {both.at - alone.at:.1f} s after that"

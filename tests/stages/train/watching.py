@@ -3,7 +3,8 @@ dies or waits where it is asked to.
 
 Copied beside a job. Before a step takes effect it appends a line to `seen/PID` in its folder: the
 step, this worker's lanes and their rows. A file `die/RANK.STEP` is removed and makes that rank
-SIGKILL itself at that step; while a file `slow` is there, every step takes a while longer. It finds
+SIGKILL itself at that step; while a file `slow` is there, every step takes a while longer, and step N is not done
+while `wait_at_N` is there. It finds
 step and lanes in the frame of `LaneGradients.backward`, which calls it: the product has no hook for
 it.
 """
@@ -52,3 +53,5 @@ def tell(self, step, batches):
         file.write(json.dumps(line) + "\n")
     if (FOLDER / "slow").exists():
         time.sleep(SLOW_SECONDS)
+    while (FOLDER / f"wait_at_{step}").exists():
+        time.sleep(0.1)
