@@ -25,6 +25,7 @@ from tests.making import assignment, fragment_tasks
 from tests.resolved import delete_garbage
 from tests.stages.label.test_deadly_rows import Notes
 from tests.stages.select.conftest import BATCH_ROWS, Selecting
+from tests.waiting import LIMIT_SECONDS
 
 TEACHER = """
 import numpy as np
@@ -188,7 +189,9 @@ def test_answers_of_another_teacher_or_of_damaged_bytes_are_taken(tmp_path, monk
     assert buying.asked.total() == 2 * (ROWS + ASKED_TWICE) + BATCH_ROWS
 
 
-def test_a_fast_teacher_or_one_over_a_pool_costs_an_object_a_batch(tmp_path):
+def test_a_fast_teacher_or_one_over_a_pool_costs_an_object_a_batch(tmp_path, monkeypatch):
+    # on a machine that others use, no teacher is fast
+    monkeypatch.setattr(fragment_rows, "_AHEAD_SECONDS", LIMIT_SECONDS)
     buying = Buying(tmp_path)
     assert buying.label().fragments == 1
     assert len(buying.files("data")) == len(buying.files("rejects")) == 1

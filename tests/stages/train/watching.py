@@ -3,10 +3,9 @@ dies or waits where it is asked to.
 
 Copied beside a job. Before a step takes effect it appends a line to `seen/PID` in its folder: the
 step, this worker's lanes and their rows. A file `die/RANK.STEP` is removed and makes that rank
-SIGKILL itself at that step; while a file `slow` is there, every step takes a while longer, and step N is not done
-while `wait_at_N` is there. It finds
-step and lanes in the frame of `LaneGradients.backward`, which calls it: the product has no hook for
-it.
+SIGKILL itself at that step; while a file `slow` is there, every step takes a while longer, and step
+N is not done while `wait_at_N` is. It finds step and lanes in the frame of `LaneGradients.backward`,
+which calls it: the product has no hook for it.
 """
 
 import json
