@@ -187,7 +187,8 @@ def commit_fragment(
     reach("label.before_data")
     attempt = write()
     reach("label.after_data")
-    return commit_attempt(folder, attempt, labels, contract, work=work())
+    spent = work()
+    return commit_attempt(folder, attempt, labels, contract, work=spent)
 
 
 def write_attempt(

@@ -58,7 +58,7 @@ def held_and_left() -> list[int]:
 
 def most_held(keep: bool) -> int:
     if keep:
-        keep_freed_memory()
+        keep_freed_memory("cpu")
     for _ in range(5):
         work_through_batch()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 2

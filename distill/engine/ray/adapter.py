@@ -55,8 +55,7 @@ class MapActor:
         with self._built_alive():
             device = device_of_worker(ray)
             self.work = make(config, device, stream)
-        if device == "cpu":
-            keep_freed_memory()
+        keep_freed_memory(device)
         self.stop_looks = StopLooks(stop_signal)
 
     def __call__(self, batch: Any) -> Iterator[Any]:

@@ -11,7 +11,6 @@ from typing import Any
 from distill.core.events import tell
 from distill.core.progress import LINE_EVERY_SECONDS, Bar, track
 from distill.engine.device import on_device
-from distill.engine.freed_memory import freed_memory_kept
 from distill.engine.grouping import fixed_groups, fold_group
 from distill.engine.protocol import Item, State
 from distill.engine.ray.resources import (
@@ -139,7 +138,7 @@ def _fold_group(shared: Any, items: Any) -> Any:
 
     partial, merge = unpack(shared)
     group = unpack(items)
-    with on_device(device_of_worker(ray)), freed_memory_kept():
+    with on_device(device_of_worker(ray)):
         return fold_group(partial, merge, group)
 
 

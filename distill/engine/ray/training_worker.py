@@ -32,8 +32,7 @@ def run_worker(loop_config: dict[str, Any]) -> Any:
         context = _context(rank, workers, loop_config["team"] or workers, monitor)
         seconds = ray.get(monitor.seconds.remote())
         context = replace(context, paid_seconds=seconds)
-        if context.device == "cpu":
-            keep_freed_memory()
+        keep_freed_memory(context.device)
         return work(config, context) if context.team < context.teams else None
     except user_errors() as error:
         # a lost peer is Ray Train's affair: it starts the group again
