@@ -60,7 +60,7 @@ class Cnn(Network):
         channels, height, width = self.shape
         layers: list[nn.Module] = [nn.Unflatten(1, self.shape)]
         for after in self.channels:
-            layers += [nn.Conv2d(channels, after, 3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(channels, after, 3, padding=1), nn.ReLU(inplace=True)]
             channels = after
             if min(height, width) >= _POOLED_FROM:
                 halved = nn.MaxPool2d(2)
@@ -69,6 +69,6 @@ class Cnn(Network):
                 width //= 2
         pixels = height * width
         hidden = nn.Linear(channels * pixels, self.hidden)
-        layers += [nn.Flatten(), hidden, nn.ReLU(), *dropout(self.dropout)]
+        layers += [nn.Flatten(), hidden, nn.ReLU(inplace=True), *dropout(self.dropout)]
         module = nn.Sequential(*layers)
         return BuiltNetwork(module, self.hidden)

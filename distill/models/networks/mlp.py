@@ -37,6 +37,6 @@ class Mlp(Network):
 
         layers: list[nn.Module] = []
         for before, after in pairwise((given.in_features, *self.hidden)):
-            layers += [nn.Linear(before, after), nn.ReLU(), *dropout(self.dropout)]
+            layers += [nn.Linear(before, after), nn.ReLU(inplace=True), *dropout(self.dropout)]
         module = nn.Sequential(*layers)
         return BuiltNetwork(module, self.hidden[-1])

@@ -132,6 +132,8 @@ class WorkerGradients:
                     loss = loss * workers  # since DDP averages
                 loss.backward()  # type: ignore[no-untyped-call]
             sums.append(part_sums)
+        if self.budget is not None:
+            _make_dense(self.trained)
         self._sum_over_team()
         stacked = torch.stack(sums)
         return stacked.sum(dim=0)
@@ -276,9 +278,7 @@ def _flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
     """All gradients end to end; zeros where there is none."""
     # a head that no term of this lane learns has none
     gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
-    # a module of the user's own may have sparse ones
-    dense = [each.to_dense() if each.is_sparse else each for each in gradients]
-    return torch.cat([gradient.flatten() for gradient in dense])
+    return torch.cat([_dense(gradient).flatten() for gradient in gradients])
 
 
 def _set_gradient(flat: Tensor, parameters: Sequence[Tensor]) -> None:
@@ -286,6 +286,17 @@ def _set_gradient(flat: Tensor, parameters: Sequence[Tensor]) -> None:
     parts = torch.split(flat, [each.numel() for each in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = part.view_as(parameter)
+
+
+def _make_dense(parameters: Sequence[Tensor]) -> None:
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad = _dense(parameter.grad)
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    """Of a table that gives the rows of a step (`give_rows`), or a module of the user's own, whole."""
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def _clear_gradients(parameters: Sequence[Tensor]) -> None:

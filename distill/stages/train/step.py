@@ -14,7 +14,7 @@ from distill.stages.train.batches import Forward
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import Gradients, LaneGradients, WorkerGradients
 from distill.stages.train.private_account import account_of
-from distill.stages.train.token_budget import TokenBudget, part_padding
+from distill.stages.train.token_budget import TokenBudget, give_rows, part_padding
 from distill.stages.train.training_setup import TrainingSetup
 
 
@@ -71,7 +71,10 @@ def _token_budget(setup: TrainingSetup) -> TokenBudget | None:
     padding = sources[0].padding
     if padding is None:
         return None
-    most_padding = part_padding(setup.trained, setup.context.device)
+    device = setup.context.device
+    if device == "cpu" and not training.compile:
+        give_rows(setup.trained)
+    most_padding = part_padding(setup.trained, device)
     return TokenBudget(training.tokens, training.lanes, padding, most_padding)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from distill.engine.protocol import WorkerContext
 from distill.labelers.network import load_network
@@ -177,6 +178,33 @@ def test_two_workers_or_kills_teach_another_student_than_one(tmp_path, kind):
     for name, other in found.items():
         for key, value in first.items():
             assert torch.equal(value, other[key]), (name, steps, key)
+
+
+def test_a_table_that_gives_the_rows_of_a_part_teaches_otherwise_than_whole(tmp_path):
+    words = 70_000
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    save_classifier(tmp_path / "model", ["x", "y"], vocab_size=words, **still)
+    text_job(tmp_path, '{ kind = "encoder", model = "model" }')
+    shared = {"epochs": 2, "batch_rows": 32, "lanes": 4, "optimizer": '"sgd"', "clip_norm": 1.0}
+    ends = {}
+    for name, workers, keys in (
+        ("whole", 1, {}),
+        ("parts", 1, {"tokens": 16}),
+        ("two", 2, {"tokens": 16}),
+        ("lanes", 1, {"tokens": 16, "gradients": '"lanes"'}),
+    ):
+        folder = shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{name}"))
+        job = with_training(folder / "job.toml", **shared, **keys)
+        train(folder / "job.toml", workers, folder / "log")
+        stored, record = find_student(job, job.variants[0])
+        ends[name] = load_network(stored.uri, record).state_dict()
+    (table,) = [key for key, value in ends["whole"].items() if len(value) == words]
+    due = ends.pop("whole")
+    begun = load_file(tmp_path / "model" / "model.safetensors")
+    assert not torch.equal(due[table], begun["bert.embeddings.word_embeddings.weight"])
+    for name, other in ends.items():
+        for key, value in due.items():
+            torch.testing.assert_close(other[key], value, rtol=1e-4, atol=1e-6, msg=f"{name} {key}")
 
 
 def rows_of_steps(plan):

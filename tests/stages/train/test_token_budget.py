@@ -19,7 +19,7 @@ from distill.spec.models import Training
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import LaneGradients, WorkerGradients
 from distill.stages.train.optimizer import Optimizer
-from distill.stages.train.token_budget import TokenBudget, cut_by_length, part_padding
+from distill.stages.train.token_budget import TokenBudget, cut_by_length, give_rows, part_padding
 from tests.resolved import plan_student
 from tests.stages.train.test_combined_loss import KL, term
 from tests.stages.train.test_new_options import TEXTS, made
@@ -56,21 +56,29 @@ def test_a_part_has_more_padding_than_another_part_costs():
     assert all(padding(each.start, each.stop + 1) > 6 for each in cut[:-1])
 
 
-def test_parts_are_cut_as_if_a_table_cost_nothing_to_write():
-    def network(words, is_frozen=False):
-        table = torch.nn.Embedding(words, 10).requires_grad_(not is_frozen)
-        return torch.nn.Sequential(table, torch.nn.Linear(10, 100, bias=False))
+def test_parts_are_cut_as_if_weights_and_calls_cost_nothing():
+    def network(words, width):
+        table = torch.nn.Embedding(words, width)
+        return torch.nn.Sequential(table, torch.nn.Linear(width, 1_024, bias=False))
 
-    assert part_padding(network(100), "cpu") == 60
-    assert part_padding(network(1_000), "cpu") == 330
-    assert part_padding(network(1_000, is_frozen=True), "cpu") == 30
-    assert part_padding(network(1_000)[0], "cpu") is None
-    assert part_padding(network(100), "cuda:0") is None
-    # tables that are moved by rows ask for no gradient, and are written all the same
+    assert part_padding(network(100, 1_024), "cpu") == 60
+    # a table gives the rows that a part has
+    assert part_padding(network(4_000, 1_024), "cpu") == 60
+    assert part_padding(network(100, 1), "cpu") == 30 * 1_025
+    assert part_padding(network(100, 1)[0], "cpu") is None
+    assert part_padding(network(100, 1), "cuda:0") is None
     by_rows = build_network(plan(200_000))
     due = part_padding(by_rows, "cpu")
     assert Optimizer(Training(), by_rows, 10).tables
     assert part_padding(by_rows, "cpu") == due
+
+
+def test_a_part_writes_the_gradient_of_a_whole_table():
+    tables = torch.nn.ModuleList([torch.nn.Embedding(70_000, 16), torch.nn.Embedding(8, 16)])
+    give_rows(tables)
+    for large_or_small, is_rows in zip(tables, (True, False), strict=True):
+        large_or_small(torch.tensor([[3, 3, 5]])).sum().backward()
+        assert large_or_small.weight.grad.is_sparse == is_rows
 
 
 def test_parts_have_padding_that_no_text_of_theirs_needs():
