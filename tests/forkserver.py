@@ -42,7 +42,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _HEAVY = (
     "torch._dynamo",  # at an optimiser's first step
     "torch.nn.parallel.distributed",
@@ -55,7 +55,7 @@ _FORK_SAFE = ("jemalloc_bg_thd",)
 """Threads that pyarrow's allocator starts when it is loaded, and ends itself in a child
 (`background_thread_postfork_child`)."""
 _NOT_AHEAD = ("distill.__main__", "distill.cli")
-_SHARED = "DISTILL_TEST_FORKSERVER"
+SHARED = "DISTILL_TEST_FORKSERVER"
 """Names the socket of the one that is shared."""
 _MOST_BYTES = 1 << 20
 _START_SECONDS = 300
@@ -167,9 +167,9 @@ def fork_module(
 def _forkserver(_pid: int) -> socket.socket:
     """A socket to the forkserver that is shared, or to one of this process's own, which ends when
     this process does."""
-    if _SHARED in os.environ:
+    if SHARED in os.environ:
         connected = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        connected.connect(os.environ[_SHARED])
+        connected.connect(os.environ[SHARED])
         return connected
     ours, server = _start()
     atexit.register(server.wait)
@@ -184,7 +184,7 @@ def _start(listener: socket.socket | None = None) -> tuple[socket.socket, subpro
     with theirs:
         server = subprocess.Popen(
             [sys.executable, "-m", "tests.forkserver", *map(str, listening)],
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **ONE_THREAD},
             cwd=REPOSITORY,
             stdin=theirs,
             stdout=subprocess.DEVNULL,
@@ -201,11 +201,11 @@ def shared_forkserver(folder: Path) -> Iterator[None]:
         listener.bind(path)
         listener.listen()
         ours, server = _start(listener)
-    os.environ[_SHARED] = path
+    os.environ[SHARED] = path
     try:
         yield
     finally:
-        del os.environ[_SHARED]
+        del os.environ[SHARED]
         ours.close()
         server.wait()
         os.unlink(path)
@@ -215,11 +215,13 @@ def _is_readable(what: object, seconds: float | None) -> bool:
     return bool(multiprocessing.connection.wait([what], seconds))
 
 
-class _Server:
+class Server:
     """The forkserver's own part: forks what it is asked to, and tells how each ended."""
 
-    def __init__(self, listener: socket.socket | None) -> None:
-        self.requests = socket.socket(fileno=os.dup(0))
+    def __init__(self, listener: socket.socket | None, until: socket.socket | int) -> None:
+        """It serves until a socket is closed, which may ask too, or the process of a descriptor
+        ends."""
+        self.until = until
         self.listener = listener
         self.connected: set[socket.socket] = set()
         self.alive: dict[int, socket.socket] = {}
@@ -234,7 +236,7 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest ends the tests, and so what they run
         with selectors.DefaultSelector() as selector:
-            for each in filter(None, (self.requests, self.listener, self.wakeups)):
+            for each in filter(None, (self.until, self.listener, self.wakeups)):
                 selector.register(each, selectors.EVENT_READ)
             while True:
                 ready = {key.fileobj for key, _ in selector.select()}
@@ -245,9 +247,9 @@ class _Server:
                     connection, _ = self.listener.accept()
                     self.connected.add(connection)
                     selector.register(connection, selectors.EVENT_READ)
-                for asking in ready & {self.requests, *self.connected}:
-                    content, fds, _, _ = socket.recv_fds(asking, _MOST_BYTES, 2)
-                    if not content and asking is self.requests:
+                for asking in ready & {self.until, *self.connected}:
+                    content, fds = _request(asking)
+                    if not content and asking is self.until:
                         return None
                     if not content:
                         selector.unregister(asking)
@@ -288,9 +290,10 @@ class _Server:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        sockets = (self.requests, self.listener, self.wakeups, self._woken, *self.connected)
+        sockets = (self.listener, self.wakeups, self._woken, *self.connected)
         for each in filter(None, (*sockets, *self.alive.values())):
             each.close()
+        os.close(self.until if isinstance(self.until, int) else self.until.detach())
         if request["own_session"]:
             os.setsid()
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -303,6 +306,14 @@ class _Server:
         os.environ.update(request["environment"])
         with socket.socket(fileno=control) as ready:
             ready.send(str(os.getpid()).encode())
+
+
+def _request(asking: socket.socket | int) -> tuple[bytes, list[int]]:
+    """What is asked for, and the descriptors that it gets; nothing where nobody asks any more."""
+    if isinstance(asking, int):
+        return b"", []
+    content, fds, _, _ = socket.recv_fds(asking, _MOST_BYTES, 2)
+    return content, fds
 
 
 def _import_ahead() -> None:
@@ -321,7 +332,8 @@ def _become(module: str, arguments: list[str]) -> None:
     """Run a module as `python -m` does."""
     import torch
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))  # as it is without `_ONE_THREAD`
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))  # as without `ONE_THREAD`
     sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in os.environ)
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -352,16 +364,22 @@ def _code_of(end: BaseException) -> int:
     return 1
 
 
+def serve(server: Server) -> None:
+    """Fork until nobody asks any more, and be what was asked for in each process that is forked."""
+    asked = server.serve()
+    if asked is None:
+        return
+    code = 0
+    try:
+        _become(asked["module"], asked["arguments"])
+    except KeyboardInterrupt:
+        raise
+    except BaseException as ended:  # noqa: BLE001
+        code = _code_of(ended)
+    _end(code)
+
+
 if __name__ == "__main__":
     _import_ahead()
     _listeners = [socket.socket(fileno=int(fd)) for fd in sys.argv[1:]]
-    _asked = _Server(next(iter(_listeners), None)).serve()
-    if _asked is not None:
-        _exit_code = 0
-        try:
-            _become(_asked["module"], _asked["arguments"])
-        except KeyboardInterrupt:
-            raise
-        except BaseException as _ended:  # noqa: BLE001
-            _exit_code = _code_of(_ended)
-        _end(_exit_code)
+    serve(Server(next(iter(_listeners), None), socket.socket(fileno=os.dup(0))))

@@ -14,6 +14,7 @@ import pytest
 
 from distill.engine.ray.session import connect, disconnect, start_ray_by
 from tests.command import NOT_NICE
+from tests.ray_workers import forked_workers
 from tests.raylets import starting_alone
 from tests.summary import forget_ray_folder, ray_folder
 
@@ -77,7 +78,7 @@ def _ray_here() -> Iterator[None]:
             patch.setenv(name, value)
         with pytest.MonkeyPatch.context() as cores:
             cores.setattr("os.cpu_count", lambda: CPUS)
-            with starting_alone():
+            with starting_alone(), forked_workers(folder):
                 connect(None)
         yield
         disconnect()
