@@ -72,6 +72,9 @@ class PrivateGradients:
         self.row_numbers: Rows = self.rows["row"].astype(np.int64)
         share = training.batch_rows // (setup.context.workers * training.accumulate_batches)
         self.rows_at_once = max(1, share)
+        for each in setup.trained.modules():
+            if "inplace" in vars(each):
+                vars(each)["inplace"] = False  # hooks on modules refuse what is changed in place
         try:
             sampled = GradSampleModule(setup.trained, loss_reduction="sum", strict=True)
         except NotImplementedError as error:
