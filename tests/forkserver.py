@@ -330,10 +330,14 @@ def _import_ahead() -> None:
 
 def _become(module: str, arguments: list[str]) -> None:
     """Run a module as `python -m` does."""
+    import numpy as np
     import torch
 
+    np.random.seed()  # no two processes begin alike
     cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))  # as without `ONE_THREAD`
+    torch.set_num_threads(
+        int(os.environ.get("OMP_NUM_THREADS") or cores)
+    )  # as without `ONE_THREAD`
     sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in os.environ)
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,15 +1,16 @@
 """Ray's workers without the imports' cost.
 
 Ray starts one interpreter a worker, or two, each of which imports Ray, and work then imports torch:
-1 to 4 CPU-seconds. A Ray that is started within `forked_workers` has another Python, `_LAUNCHER`:
+1 to 4 CPU-seconds. A Ray that is started within `forked_workers` has another Python:
 
-    raylet → the launcher → a process of the raylet's own, which the tests' forkserver forked and
+    raylet → `ray_python` → a process of the raylet's own, which the tests' forkserver forked and
         which has imported Ray (`_serve`) → the worker, forked from it
 
 That process imports Ray by itself, since Ray reads its settings then, of which one is its raylet; it
-ends when the raylet does. Whatever is no worker, or has a Python or a path of its own by a
-runtime_env, is started as ever; and so is all, where pytest runs without xdist and shares no
-forkserver.
+ends when the raylet does. Whatever is no worker, or has a Python, a path or such variables of its
+own by a runtime_env, is started as ever; and so is all, where pytest runs without xdist and shares no
+forkserver. What only a cold worker shows (its imports, its own seed of `hash`) is held by the Rays
+that commands start: jobs/test_digits labels and trains by two of them, stages/label/test_faults.
 
     python -m tests.ray_workers SOCKET     forks the workers of the raylet that its environment names
 """
@@ -20,6 +21,7 @@ import contextlib
 import gc
 import importlib
 import os
+import shlex
 import socket
 import stat
 import sys
@@ -29,97 +31,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.forkserver import ONE_THREAD, SHARED, Server, serve
+from tests import ray_python
+from tests.forkserver import ONE_THREAD, Server, serve
 
-_WORKER = "ray._private.workers.default_worker"
 _AHEAD = ("ray.train.v2.api.data_parallel_trainer", "ray.data")
-_LAUNCHER = '''\
-#!{python} -IS
-"""The Python of a Ray, by `tests.ray_workers`."""
-
-import fcntl
-import json
-import os
-import socket
-import sys
-import time
-
-PYTHON = "{python}"
-ENVIRONMENT, LANGUAGE = "--serialized-runtime-env-context=", "--language="
-
-
-def main():
-    arguments = sys.argv[1:]
-    context = {{}}
-    of_worker = []
-    for each in arguments:
-        if each.startswith(ENVIRONMENT):
-            context = json.loads(each.removeprefix(ENVIRONMENT))
-        elif not each.startswith(LANGUAGE) and os.path.basename(each) != "setup_worker.py":
-            of_worker.append(each)
-    if is_cold(of_worker, context):
-        os.execv(PYTHON, [PYTHON, *arguments])
-    # one thread, as Ray sets it before work imports torch
-    environment = {{"OMP_NUM_THREADS": "1", **os.environ, **context.get("env_vars", {{}})}}
-    # raylets look after what they started until it has registered
-    fork(of_raylet(), "{worker}", of_worker[1:], environment).recv(64)
-
-
-def is_cold(of_worker, context):
-    """Whether it is started as ever."""
-    known = {{"RAY_RAYLET_PID", "{shared}"}} <= os.environ.keys()
-    if not known or os.path.basename(of_worker[0]) != "default_worker.py":
-        return True
-    if context.get("py_executable", PYTHON) not in (PYTHON, __file__):
-        return True
-    given = {{name for name, value in context.items() if value}}
-    return bool(given - {{"py_executable", "env_vars"}}) or "PYTHONPATH" in context.get("env_vars", {{}})
-
-
-def of_raylet():
-    """A socket to the process that forks this raylet's workers."""
-    path = f"{{os.environ['RAY_TMPDIR']}}/workers-{{os.environ['RAY_RAYLET_PID']}}"
-    with open(path + ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(path):
-            server = connected(os.environ["{shared}"])
-            fork(server, "tests.ray_workers", [path], {{**os.environ, **{one_thread}}})
-        while not os.path.exists(path):
-            time.sleep(0.01)
-    return connected(path)
-
-
-def connected(path):
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    found.connect(path)
-    return found
-
-
-def fork(server, module, arguments, environment):
-    """Ask for a process, and wait until it is there. Returns who tells its end."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    request = dict(module=module, arguments=arguments, environment=environment, own_session=False)
-    socket.send_fds(server, [json.dumps(request).encode()], [2, theirs.fileno()])
-    theirs.close()
-    ours.recv(64)
-    return ours
-
-
-main()
-'''
 
 
 @contextlib.contextmanager
 def forked_workers(folder: Path) -> Iterator[None]:
     """Of a Ray that is started within it, whose RAY_TMPDIR is `folder`."""
-    launcher = folder / "python"
-    content = _LAUNCHER.format(
-        python=sys.executable, worker=_WORKER, shared=SHARED, one_thread=ONE_THREAD
-    )
-    launcher.write_text(content, "utf-8")
-    launcher.chmod(launcher.stat().st_mode | stat.S_IXUSR)
+    python = folder / "python"
+    command = shlex.join([sys.executable, "-IS", str(ray_python.__file__)])
+    python.write_text(f'#!/bin/sh\nexec {command} "$@"\n', "utf-8")
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "executable", str(launcher))
+        patch.setattr(sys, "executable", str(python))
         yield
 
 
@@ -129,7 +55,9 @@ def _serve(path: str) -> None:
     listener.listen()
     os.rename(f"{path}.new", path)
     raylet = os.pidfd_open(int(os.environ["RAY_RAYLET_PID"]))
+    os.environ |= ONE_THREAD  # nothing may start threads when it is loaded
     _import_ahead()
+    _set_threads_as_ray()
     gc.collect()
     gc.freeze()
     serve(Server(listener, raylet))
@@ -148,9 +76,7 @@ def _import_ahead() -> None:
         for name in _AHEAD:
             importlib.import_module(name)
     if len({_drawn_by_another() for _ in range(2)}) < 2:
-        raise RuntimeError(
-            f"Ray's ids were drawn while {_AHEAD} were imported: workers would share them"
-        )
+        raise RuntimeError(f"ids were drawn while {_AHEAD} were imported: workers would share them")
 
 
 def _drawn_by_another() -> bytes:
@@ -160,12 +86,35 @@ def _drawn_by_another() -> bytes:
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
-        os.write(write, UniqueID.from_random().binary())
-        os._exit(0)
+        try:
+            os.write(write, UniqueID.from_random().binary())
+        finally:
+            os._exit(0)
     os.waitpid(pid, 0)
     os.close(write)
     with open(read, "rb") as drawn:
         return drawn.read()
+
+
+def _set_threads_as_ray() -> None:
+    """Give libraries the threads that Ray gives a worker by OMP_NUM_THREADS, before it begins: they
+    were loaded, and look at it no more."""
+    from ray._private import utils
+
+    set_by_ray = utils.set_omp_num_threads_if_unset
+
+    def set_threads() -> bool:
+        is_set = set_by_ray()
+        if is_set:
+            import torch
+            from threadpoolctl import threadpool_limits
+
+            threads = int(os.environ["OMP_NUM_THREADS"])
+            threadpool_limits(threads)
+            torch.set_num_threads(threads)
+        return is_set
+
+    utils.set_omp_num_threads_if_unset = set_threads
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def save_tokenizer(folder: Path, longest: int = 32):
 def _config(**more):
     from transformers import BertConfig
 
-    more = {"vocab_size": len(WORDS) + 4, **more}
     return BertConfig(
+        vocab_size=len(WORDS) + 4,
         hidden_size=16,
         num_hidden_layers=2,
         num_attention_heads=2,

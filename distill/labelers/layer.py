@@ -43,7 +43,8 @@ class LayerLabeler:
         layers[layer].register_forward_hook(self._remember)
 
     def _remember(self, _module: nn.Module, _inputs: object, outputs: torch.Tensor) -> None:
-        self._outputs.append(outputs)
+        # a layer behind it may change it in place, as ReLU does
+        self._outputs.append(outputs.clone())
 
     def prepare(self, features: Inputs) -> Inputs:
         """Return text as the buckets of its n-grams; numbers and images as they are."""

@@ -105,7 +105,8 @@ def test_gpu_labelers_label_every_row_also_where_the_actor_is_killed(measured):
         assert case["same_labels_after_kill"]
         kill = case["killed"]["kill"]
         assert (kill["new_actors"], kill["at_committed_share"] < 1) == (1, True)
-        assert 0 < kill["seconds_to_first_batch"] < kill["seconds_to_first_commit"]
+        # in either order: of a fragment that lay written ahead, the labeler is asked nothing
+        assert kill["seconds_to_first_batch"] > 0 < kill["seconds_to_first_commit"]
         for span in (case["labelling"]["steady"], kill["before"], kill["after"]):
             assert span["rows_per_second"] > 0
             assert 0 < span["labeler_held_share"] <= 1

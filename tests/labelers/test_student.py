@@ -78,6 +78,14 @@ def test_a_student_that_was_trained_anew_goes_on_with_the_first_ones_labels(kept
         spec.build(Runtime(files=ModelFiles(str(kept[0]), "00")))
 
 
+def test_a_layer_whose_answers_the_next_changes_in_place_says_those(kept):
+    made = answers(labeler(kept[0], layer="trunk.0", width=5), X, 5)
+    with torch.inference_mode():
+        due = kept[1].trunk[0](torch.from_numpy(X))
+    assert (due < 0).any()
+    np.testing.assert_allclose(made, due, rtol=1e-6)
+
+
 def test_a_layer_of_another_width_is_found_out_later(kept):
     with pytest.raises(LabelerError, match=r"Write width = 5"):
         labeler(kept[0], layer="trunk", width=4).label(X)

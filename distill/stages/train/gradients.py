@@ -131,9 +131,9 @@ class WorkerGradients:
                 if not self._is_small:
                     loss = loss * workers  # since DDP averages
                 loss.backward()  # type: ignore[no-untyped-call]
+            _join_rows(self.trained)
             sums.append(part_sums)
-        if self.budget is not None:
-            _make_dense(self.trained)
+        _make_dense(self.trained)
         self._sum_over_team()
         stacked = torch.stack(sums)
         return stacked.sum(dim=0)
@@ -211,6 +211,7 @@ class LaneGradients:
                     outputs = joint_outputs(self.forward, part)
                 loss, part_sums = self.loss(outputs, part, known)
                 loss.backward()  # type: ignore[no-untyped-call]
+                _join_rows(moved)
                 sums.append(part_sums)
             flat = _flat_gradient(moved)
             if self.norms is None:
@@ -286,6 +287,13 @@ def _set_gradient(flat: Tensor, parameters: Sequence[Tensor]) -> None:
     parts = torch.split(flat, [each.numel() for each in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = part.view_as(parameter)
+
+
+def _join_rows(parameters: Sequence[Tensor]) -> None:
+    """Have each row once in gradients of rows: the next part's are copied behind them."""
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
 
 
 def _make_dense(parameters: Sequence[Tensor]) -> None:

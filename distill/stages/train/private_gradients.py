@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,9 +73,7 @@ class PrivateGradients:
         self.row_numbers: Rows = self.rows["row"].astype(np.int64)
         share = training.batch_rows // (setup.context.workers * training.accumulate_batches)
         self.rows_at_once = max(1, share)
-        for each in setup.trained.modules():
-            if "inplace" in vars(each):
-                vars(each)["inplace"] = False  # hooks on modules refuse what is changed in place
+        _take_nothing_in_place(setup.trained.modules())
         try:
             sampled = GradSampleModule(setup.trained, loss_reduction="sum", strict=True)
         except NotImplementedError as error:
@@ -159,6 +158,13 @@ class PrivateGradients:
         for sum_P in total:
             noise = scale * draw.standard_normal(tuple(sum_P.shape))
             sum_P.add_(torch.from_numpy(noise).to(sum_P))
+
+
+def _take_nothing_in_place(modules: Iterable[Any]) -> None:
+    """Have activations write elsewhere: hooks on modules refuse what is changed in place."""
+    for each in modules:
+        if getattr(each, "inplace", False):
+            each.inplace = False
 
 
 def _own_rows(setup: TrainingSetup) -> Arrays:

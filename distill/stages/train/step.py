@@ -51,6 +51,9 @@ def make_gradients(setup: TrainingSetup) -> Gradients:
     loss = CombinedLoss(setup.plan.terms, context.device)
     make_forward = forward_maker(training, context.device)
     norms = _batch_norms(setup)
+    if context.device == "cpu" and not training.compile:
+        # before DistributedDataParallel looks at what it will sum
+        give_rows(setup.trained)
     budget = _token_budget(setup)
     if training.gradients == "lanes":
         lanes = training.lanes
@@ -71,10 +74,7 @@ def _token_budget(setup: TrainingSetup) -> TokenBudget | None:
     padding = sources[0].padding
     if padding is None:
         return None
-    device = setup.context.device
-    if device == "cpu" and not training.compile:
-        give_rows(setup.trained)
-    most_padding = part_padding(setup.trained, device)
+    most_padding = part_padding(setup.trained, setup.context.device)
     return TokenBudget(training.tokens, training.lanes, padding, most_padding)
 
 

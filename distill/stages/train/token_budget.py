@@ -59,7 +59,7 @@ class TokenBudget:
 
 def part_padding(network: nn.Module, device: str) -> int | None:
     """Return the tokens of padding that cost as much as another part, which writes the gradient of
-    all weights but those of tables again (`give_rows`); None where no padding does. It depends on the
+    all weights again but those of tables (`give_rows`); None where no padding does. It depends on the
     network's shapes alone, so that all workers cut alike, and whoever resumes."""
     if device.partition(":")[0] != "cpu":
         return None
@@ -72,11 +72,12 @@ def part_padding(network: nn.Module, device: str) -> int | None:
 
 
 def give_rows(network: nn.Module) -> None:
-    """Let large tables of words give their gradient as the rows that a part's texts have. Written
-    whole, that of 30,522 words takes 26 ms a part, as long as all other weights of MiniLM."""
+    """Let transformers' tables of words give their gradient as the rows that a part's texts have.
+    Written whole, that of 30,522 words takes 26 ms a part, as long as all other weights of MiniLM."""
     for each in network.modules():
-        if isinstance(each, nn.Embedding) and each.weight.numel() > _CALL_NUMBERS:
-            each.sparse = not each.scale_grad_by_freq  # torch has no rows for that
+        words = getattr(each, "get_input_embeddings", lambda: None)()
+        if isinstance(words, nn.Embedding):
+            words.sparse = True
 
 
 def cut_by_length(
