@@ -153,6 +153,7 @@ def fork_module(
         "arguments": words,
         "environment": dict(os.environ if environment is None else environment),
         "own_session": own_session,
+        "own_group": False,
     }
     output, theirs = os.pipe()
     control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -296,6 +297,8 @@ class Server:
         os.close(self.until if isinstance(self.until, int) else self.until.detach())
         if request["own_session"]:
             os.setsid()
+        elif request["own_group"]:
+            os.setpgrp()
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.dup2(output, 1)

@@ -92,6 +92,7 @@ def _fork(
         "arguments": arguments,
         "environment": environment,
         "own_session": False,
+        "own_group": True,  # a raylet ends a worker by its process group, and no other shall be in it
     }
     socket.send_fds(server, [json.dumps(request).encode()], [2, theirs.fileno()])
     theirs.close()
