@@ -23,7 +23,7 @@ help:  ## this list
 quickstart: $(VENV)/.run  ## set up, then the main job on real data, to a report
 	$(BIN)/distill run $(JOB)
 
-test: $(VENV)/.dev  ## set up, then the tests (12 to 19 minutes on two cores)
+test: $(VENV)/.dev  ## set up, then the tests (10 to 15 minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) $(BY_FILE)
 
 # more threads than cores: one that waits for others should sleep, not spin (a tenth of the CPU time of torch's tests)

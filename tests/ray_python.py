@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _may_be_forked(of_worker: Sequence[str], context: Mapping[str, Any]) -> bool:
-    is_known = {"RAY_RAYLET_PID", "RAY_TMPDIR", _FORKSERVER} <= os.environ.keys()
+    is_known = all(map(os.environ.get, ("RAY_RAYLET_PID", "RAY_TMPDIR", _FORKSERVER)))
     if not is_known or os.path.basename(of_worker[0]) != "default_worker.py":
         return False
     ours = f"{os.environ['RAY_TMPDIR']}/python"

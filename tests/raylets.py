@@ -20,12 +20,15 @@ from pathlib import Path
 import yaml
 
 from tests.command import REPOSITORY, environment, kill_session, processes
+from tests.forkserver import SHARED
 from tests.ports import free_port
 from tests.ray_workers import forked_workers
 from tests.summary import forget_ray_folder, ray_folder
 from tests.waiting import LIMIT_SECONDS
 
 START_SECONDS = LIMIT_SECONDS
+COLD = {SHARED: ""}
+"""Of a cluster whose workers may be killed with their session, which then has to be the raylet's."""
 
 
 @contextlib.contextmanager
