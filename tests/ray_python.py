@@ -18,7 +18,7 @@ from typing import Any
 _WORKER = "ray._private.workers.default_worker"
 _FORKSERVER = "DISTILL_TEST_FORKSERVER"
 _ENVIRONMENT, _LANGUAGE = "--serialized-runtime-env-context=", "--language="
-_READ_AT_START = ("PYTHON", "OMP_", "OPENBLAS_", "MKL_", "RAY_")
+_READ_AT_START = ("PYTHON", "OMP_", "OPENBLAS_", "MKL_")
 """Variables that a process which was forked has read before."""
 _START_SECONDS = 300
 

@@ -20,15 +20,11 @@ from pathlib import Path
 import yaml
 
 from tests.command import REPOSITORY, environment, kill_session, processes
-from tests.forkserver import SHARED
 from tests.ports import free_port
-from tests.ray_workers import forked_workers
 from tests.summary import forget_ray_folder, ray_folder
 from tests.waiting import LIMIT_SECONDS
 
 START_SECONDS = LIMIT_SECONDS
-COLD = {SHARED: ""}
-"""Of a cluster whose workers may be killed with their session, which then has to be the raylet's."""
 
 
 @contextlib.contextmanager
@@ -224,8 +220,7 @@ def _raylets(
     with contextlib.ExitStack() as starts, (folder / "ray-start.log").open("w") as log:
         starts.enter_context(starting_alone())
         head = subprocess.Popen(
-            [*_START, *_options(port, folder / file if file else None, cpus)],
-            cwd=REPOSITORY,
+            _command(port, folder / file if file else None, cpus),
             env={
                 **environment(),
                 **settings,
@@ -252,12 +247,10 @@ def _raylets(
             forget_ray_folder(folder)
 
 
-_START = (sys.executable, "-m", "tests.raylets", "start")
-"""`ray start`, its workers forked."""
-
-
-def _options(port: int, config: Path | None, cpus: int) -> list[str]:
+def _command(port: int, config: Path | None, cpus: int) -> list[str]:
+    ray = str(Path(sys.executable).with_name("ray"))
     fixed = [
+        "start",
         "--head",
         "--block",
         "--node-ip-address=127.0.0.1",
@@ -271,6 +264,7 @@ def _options(port: int, config: Path | None, cpus: int) -> list[str]:
         "--disable-usage-stats",
     ]
     return [
+        ray,
         *fixed,
         *memory,
         f"--port={port}",
@@ -308,10 +302,7 @@ def _join(address: str) -> None:
     started = False
     while not started:
         try:
-            with forked_workers(Path(os.environ["RAY_TMPDIR"])):
-                ray._private.node.Node(
-                    asked, head=False, shutdown_at_exit=False, spawn_reaper=False
-                )
+            ray._private.node.Node(asked, head=False, shutdown_at_exit=False, spawn_reaper=False)
             started = True
         except Exception as error:
             # after 30 s, which Ray lets nobody change and a loaded machine exceeds
@@ -320,13 +311,6 @@ def _join(address: str) -> None:
             for pid in set(processes(os.getsid(0))) - {os.getpid()}:
                 os.kill(pid, signal.SIGKILL)
     signal.pause()
-
-
-def _start(*options: str) -> None:
-    from ray.scripts import scripts
-
-    with forked_workers(Path(os.environ["RAY_TMPDIR"])):
-        scripts.cli(["start", *options])
 
 
 def _answer(address: str) -> None:
@@ -342,4 +326,4 @@ def _answer(address: str) -> None:
 
 
 if __name__ == "__main__":
-    {"start": _start, "join": _join, "ask": _answer}[sys.argv[1]](*sys.argv[2:])
+    {"join": _join, "ask": _answer}[sys.argv[1]](sys.argv[2])

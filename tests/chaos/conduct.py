@@ -24,7 +24,7 @@ from tests.chaos.places import S3Server
 from tests.chaos.runs import Run
 from tests.command import distill
 from tests.conftest import has_ceph
-from tests.raylets import COLD, Raylets, static_raylet
+from tests.raylets import Raylets, static_raylet
 from tests.resolved import label_set
 from tests.waiting import wait_until
 
@@ -110,7 +110,7 @@ class Conductor:
         if self._cluster is None:
             if has_ceph():
                 self.server.bucket()
-            self._cluster = self._end.enter_context(static_raylet(**COLD))
+            self._cluster = self._end.enter_context(static_raylet())
         raylets = self._cluster
         if len(raylets.nodes()) < 2:
             raylets.join()

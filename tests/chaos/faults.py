@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 
 from tests.chaos.runs import LABELER_SECONDS, Run
 from tests.command import processes
-from tests.raylets import COLD, two_raylets
+from tests.raylets import two_raylets
 from tests.waiting import slowness, wait_until
 
 ZOMBIE_SECONDS = 15.0
@@ -153,7 +153,7 @@ def forget_lease(run: Run) -> int:
 def raylet_killed(run: Run, variant: str) -> None:
     """One of two nodes dies under the actors: the worker's raylet, or the head with everything."""
     with ExitStack() as own:
-        raylets = run.cluster() if variant == "worker" else own.enter_context(two_raylets(**COLD))
+        raylets = run.cluster() if variant == "worker" else own.enter_context(two_raylets())
         begun = run.start("--ray", raylets.address, **raylets.environment)
         run.in_the_middle(begun)
         if variant == "worker":
