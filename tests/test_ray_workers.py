@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.forkserver import SHARED
 from tests.waiting import LIMIT_SECONDS
 
@@ -48,14 +50,15 @@ def test_workers_start_cold_or_share_ids_and_numbers(ray):
         assert max(Counter(drawn).values()) == 1
 
 
-def test_a_worker_of_two_cpus_has_other_threads_than_ray_gives_it(ray):
-    assert all(each["threads"] == {2} for each in told_by(ray, 1, num_cpus=2))
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_a_worker_has_other_threads_than_ray_gives_it(ray, cpus):
+    assert all(each["threads"] == {cpus} for each in told_by(ray, 1, num_cpus=cpus))
 
 
 def test_variables_that_a_process_reads_when_it_starts_are_not_heard(ray):
-    variables = {"env_vars": {"PYTHONHASHSEED": "7"}}
-    asked = ray.remote(runtime_env=variables)(lambda: hash("a")).remote()
-    again = ray.remote(runtime_env={"env_vars": {"PYTHONHASHSEED": "7", "A": "1"}})(
-        lambda: hash("a")
-    )
-    assert ray.get(asked) == ray.get(again.remote())
+    asked = []
+    for more in ({}, {"A": "1"}):  # by which the second is another process
+        variables = {"env_vars": {"PYTHONHASHSEED": "7", **more}}
+        asked.append(ray.remote(runtime_env=variables)(lambda: hash("a")).remote())
+    first, second = ray.get(asked)
+    assert first == second

@@ -122,6 +122,7 @@ class WorkerGradients:
         for number, part in enumerate(parts):
             seed_part(self.context.device, number, seed, step, self.context.rank)
             is_last = number + 1 == len(parts)
+            _join_rows(self.trained)
             with nullcontext() if is_last else self._unsummed():
                 with normalising(self.norms, part):
                     outputs = joint_outputs(self.forward, part)
@@ -131,7 +132,6 @@ class WorkerGradients:
                 if not self._is_small:
                     loss = loss * workers  # since DDP averages
                 loss.backward()  # type: ignore[no-untyped-call]
-            _join_rows(self.trained)
             sums.append(part_sums)
         _make_dense(self.trained)
         self._sum_over_team()
@@ -207,11 +207,11 @@ class LaneGradients:
             parts = [lane] if self.budget is None else self.budget.parts(lane, 1)
             for place, part in enumerate(parts):
                 seed_part(self.context.device, place, seed, step, self.lanes[number])
+                _join_rows(moved)
                 with normalising(self.norms, part):
                     outputs = joint_outputs(self.forward, part)
                 loss, part_sums = self.loss(outputs, part, known)
                 loss.backward()  # type: ignore[no-untyped-call]
-                _join_rows(moved)
                 sums.append(part_sums)
             flat = _flat_gradient(moved)
             if self.norms is None:
@@ -290,7 +290,8 @@ def _set_gradient(flat: Tensor, parameters: Sequence[Tensor]) -> None:
 
 
 def _join_rows(parameters: Sequence[Tensor]) -> None:
-    """Have each row once in gradients of rows: the next part's are copied behind them."""
+    """Have each row once in the gradients of rows that the parts before have left: the next part's
+    are copied behind them."""
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.is_sparse:
             parameter.grad = parameter.grad.coalesce()
