@@ -102,10 +102,10 @@ def distill_apart(folder: Path, *arguments: object) -> tuple[Ended, str]:
     return Ended(process.returncode, output), errors.read_text("utf-8")
 
 
-def run_code(code: str) -> subprocess.CompletedProcess[str]:
+def run_code(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python code in an interpreter of its own, to its end."""
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         env=environment(),
         capture_output=True,
         text=True,

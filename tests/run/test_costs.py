@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distill.core import events
-from distill.core.costs import CostPlan
+from distill.core.costs import CostPlan, Range
 from distill.core.errors import BudgetError
 from distill.plan.costs.ledger import read_spent, step_totals
 from distill.plan.costs.stored import estimate_beside_actual, newest_costs
@@ -313,6 +313,10 @@ def of_cpu(monkeypatch):
     monkeypatch.setattr(trials.time, "perf_counter", time.process_time)
 
 
+OF_SPEED = 2
+"""By how much a CPU may be faster or slower after a pilot than in it: others share its caches."""
+
+
 @pytest.mark.slow
 def test_the_main_job_takes_what_was_not_planned(tmp_path, of_cpu):
     """All of it: fits, labels, students, evaluation, as jobs/digits.toml has them."""
@@ -325,7 +329,9 @@ def test_the_main_job_takes_what_was_not_planned(tmp_path, of_cpu):
     for each in besides:
         print(each)
         assert each.spent_worker_hours > 0, each.step
-        assert each.worker_hours.holds(each.spent_worker_hours), each
+        expected = each.worker_hours
+        at_any_speed = Range(expected.times(1 / OF_SPEED).low, expected.times(OF_SPEED).high)
+        assert at_any_speed.holds(each.spent_worker_hours), each
         if each.step.startswith("labels."):
             assert each.bytes.holds(each.spent_bytes), each
 

@@ -23,6 +23,7 @@ from typing import Any
 from distill.core.errors import ResourceError
 from distill.core.events import forget, observe
 from distill.engine.ray.metrics import RayMetrics
+from distill.engine.ray.patience import start_patiently
 from distill.engine.ray.submission.environment import delete_environment
 from distill.storage.settings import VARIABLE
 
@@ -122,9 +123,16 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
     options = _init_options(local=address is None, quiet=not verbose)
     if VARIABLE in os.environ:
         options["runtime_env"] = {"env_vars": {VARIABLE: os.environ[VARIABLE]}}
-    try:
+
+    def start() -> None:
         with _hushed(verbose), keeping_signals():
             ray.init(address=address or "local", **options)
+
+    try:
+        if address:
+            start()
+        else:
+            start_patiently(start)
     except Exception as error:  # some are Ray's plain ones
         if address:
             raise _nothing_answers(address, error) from error

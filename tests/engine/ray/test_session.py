@@ -56,6 +56,35 @@ def test_a_ray_that_does_not_start_is_a_traceback():
     assert there.startswith("no Ray answers at auto: ")
 
 
+_TOO_BUSY = """
+import subprocess, sys
+import ray, psutil
+from distill.engine.ray.patience import start_patiently
+tries = []
+def init():
+    tries.append(subprocess.Popen(["sleep", "60"]))
+    if len(tries) < int(sys.argv[1]):
+        raise Exception("The current node timed out during startup.")
+try:
+    start_patiently(init)
+except Exception as error:
+    print(error)
+print(len(tries), [psutil.pid_exists(each.pid) for each in tries])
+for each in tries:
+    each.kill()
+"""
+
+
+@pytest.mark.parametrize(
+    ("comes_at", "last"), [(3, "3 [False, False, True]"), (4, "3 [False, False, True]")]
+)
+def test_a_busy_machine_ends_a_command_by_the_30_s_that_ray_waits(comes_at, last):
+    """What a start that came too late has left is ended before the next one."""
+    printed = run_code(_TOO_BUSY, str(comes_at)).stdout.splitlines()
+    assert printed[-1] == last
+    assert len(printed) == (1 if comes_at == 3 else 2), printed
+
+
 def test_a_sign_that_a_log_file_cannot_hold_is_a_traceback_at_the_terminal():
     record = logging.LogRecord("ray.data", logging.INFO, "", 0, "%s Dataset – done", ("✔",), None)
     assert _as_ascii(record)
