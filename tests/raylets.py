@@ -19,8 +19,11 @@ from pathlib import Path
 
 import yaml
 
+from distill.engine.ray.patience import start_patiently
 from tests.command import REPOSITORY, environment, kill_session, processes
+from tests.forkserver import Forked, fork_module, session_forkserver
 from tests.ports import free_port
+from tests.ray_workers import forked_workers
 from tests.summary import forget_ray_folder, ray_folder
 from tests.waiting import LIMIT_SECONDS
 
@@ -105,8 +108,10 @@ class Raylets:
     environment: dict[str, str]
     session: int
     asker: Asker
-    joined: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    """The starter of each node that joined by itself; its pid is its session."""
+    joined: list[Forked] = field(default_factory=list)
+    """The starter of each node that joined by itself; its pid is its session, workers and all."""
+    heads: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """The head's control services that were started again."""
 
     def nodes(self) -> list[dict[str, float]]:
         """What each living node has."""
@@ -115,16 +120,7 @@ class Raylets:
     def join(self) -> int:
         """One more node with one CPU, here as soon as it is. Returns its session."""
         log = Path(self.environment["RAY_TMPDIR"], f"node{len(self.joined)}.log")
-        with log.open("w") as sink:
-            node = subprocess.Popen(
-                [sys.executable, "-m", "tests.raylets", "join", self.address],
-                env={**environment(), **self.environment},
-                cwd=REPOSITORY,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        node = _fork({**environment(), **self.environment}, log, "join", self.address)
         self.joined.append(node)
         return node.pid
 
@@ -141,7 +137,7 @@ class Raylets:
         """SIGKILL the head's control service alone. Returns how it is started again."""
         # `ray start --block` ends all that it started where one of them dies
         os.kill(self.session, signal.SIGSTOP)
-        sessions = [self.session, *(each.pid for each in self.joined)]
+        sessions = [self.session, *(each.pid for each in self.heads)]
         (service,) = [
             pid
             for session in sessions
@@ -156,20 +152,25 @@ class Raylets:
 
     def restart(self, head: Head) -> None:
         """Start the head's control service again, with what it had kept."""
-        self.joined.append(
-            subprocess.Popen(
+        with self.log_of_heads.open("ab") as log:
+            again = subprocess.Popen(
                 head.command,
                 env=head.variables,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        )
+        self.heads.append(again)
+
+    @property
+    def log_of_heads(self) -> Path:
+        """What control services say that were started again."""
+        return Path(self.environment["RAY_TMPDIR"], "heads.log")
 
     def end(self) -> None:
-        """Kill whatever is left of the joined nodes."""
-        for node in self.joined:
+        """Kill whatever is left of the joined nodes and of the heads that came back."""
+        for node in (*self.joined, *self.heads):
             kill_session(node.pid)
             node.wait()
 
@@ -217,24 +218,20 @@ def _raylets(
         (folder / file).write_text(yaml.safe_dump(config), "utf-8")
     address = f"127.0.0.1:{port}"
     asker = Asker(address, settings)
-    with contextlib.ExitStack() as starts, (folder / "ray-start.log").open("w") as log:
+    with contextlib.ExitStack() as starts:
         starts.enter_context(starting_alone())
-        head = subprocess.Popen(
-            _command(port, folder / file if file else None, cpus),
-            env={
-                **environment(),
-                **settings,
-                "RAY_FAKE_CLUSTER": "1",
-                "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        surroundings = {
+            **environment(),
+            **settings,
+            "RAY_FAKE_CLUSTER": "1",
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        }
+        log = folder / "ray-start.log"
+        options = _options(port, folder / file if file else None, cpus)
+        head = _fork(surroundings, log, "start", *options)
         starts.enter_context(ahead(head.pid))
         try:
-            _wait_for_nodes(nodes, address, asker, head, Path(log.name))
+            _wait_for_nodes(nodes, address, asker, head, log)
             starts.close()
             raylets = Raylets(address, settings, head.pid, asker)
             yield raylets
@@ -247,10 +244,26 @@ def _raylets(
             forget_ray_folder(folder)
 
 
-def _command(port: int, config: Path | None, cpus: int) -> list[str]:
-    ray = str(Path(sys.executable).with_name("ray"))
+def _fork(surroundings: dict[str, str], log: Path, *command: str) -> Forked:
+    """Begin a node in a session of its own, which its workers are in too, though they are forked."""
+    return fork_module(
+        "tests.raylets", *command, str(log), environment=surroundings, own_session=True
+    )
+
+
+@contextlib.contextmanager
+def _node(log: str) -> Iterator[None]:
+    """Of a process that starts a node, within it, and tells a file of it."""
+    with open(log, "wb") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+    folder = Path(os.environ["RAY_TMPDIR"])
+    with session_forkserver(folder / f"forkserver-{os.getpid()}"), forked_workers(folder):
+        yield
+
+
+def _options(port: int, config: Path | None, cpus: int) -> list[str]:
     fixed = [
-        "start",
         "--head",
         "--block",
         "--node-ip-address=127.0.0.1",
@@ -264,7 +277,6 @@ def _command(port: int, config: Path | None, cpus: int) -> list[str]:
         "--disable-usage-stats",
     ]
     return [
-        ray,
         *fixed,
         *memory,
         f"--port={port}",
@@ -272,9 +284,7 @@ def _command(port: int, config: Path | None, cpus: int) -> list[str]:
     ]
 
 
-def _wait_for_nodes(
-    nodes: int, address: str, asker: Asker, head: subprocess.Popen[bytes], log: Path
-) -> None:
+def _wait_for_nodes(nodes: int, address: str, asker: Asker, head: Forked, log: Path) -> None:
     until = time.monotonic() + START_SECONDS
     host, port = address.split(":")
     while time.monotonic() < until:
@@ -289,28 +299,32 @@ def _wait_for_nodes(
     )
 
 
-def _join(address: str) -> None:
+def _join(address: str, log: str) -> None:
     """A node as `cluster/local.yaml` starts it (`ray start` joins no cluster that is kept to
     loopback); never returns."""
-    import ray._private.node
-    import ray._private.parameter
+    with _node(log):
+        import ray._private.node
+        import ray._private.parameter
 
-    asked = ray._private.parameter.RayParams(
-        node_ip_address="127.0.0.1", gcs_address=address, redis_address=address, num_cpus=1, object_store_memory=150_000_000,
-        min_worker_port=0, max_worker_port=0, dashboard_agent_listen_port=0,
-    )  # fmt: skip
-    started = False
-    while not started:
-        try:
-            ray._private.node.Node(asked, head=False, shutdown_at_exit=False, spawn_reaper=False)
-            started = True
-        except Exception as error:
-            # after 30 s, which Ray lets nobody change and a loaded machine exceeds
-            if "timed out during startup" not in str(error):
-                raise
-            for pid in set(processes(os.getsid(0))) - {os.getpid()}:
-                os.kill(pid, signal.SIGKILL)
-    signal.pause()
+        asked = ray._private.parameter.RayParams(
+            node_ip_address="127.0.0.1", gcs_address=address, redis_address=address, num_cpus=1, object_store_memory=150_000_000,
+            min_worker_port=0, max_worker_port=0, dashboard_agent_listen_port=0,
+        )  # fmt: skip
+        start_patiently(
+            lambda: ray._private.node.Node(
+                asked, head=False, shutdown_at_exit=False, spawn_reaper=False
+            )
+        )
+        signal.pause()
+
+
+def _start(*arguments: str) -> None:
+    """`ray start`."""
+    *options, log = arguments
+    with _node(log):
+        from ray.scripts import scripts
+
+        scripts.cli(["start", *options])
 
 
 def _answer(address: str) -> None:
@@ -326,4 +340,4 @@ def _answer(address: str) -> None:
 
 
 if __name__ == "__main__":
-    {"join": _join, "ask": _answer}[sys.argv[1]](sys.argv[2])
+    {"start": _start, "join": _join, "ask": _answer}[sys.argv[1]](*sys.argv[2:])

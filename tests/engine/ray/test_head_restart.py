@@ -75,7 +75,7 @@ def test_a_run_hangs_without_its_head_or_does_not_go_on_with_it(tmp_path):
         raylets.restart(raylets.kill_head())
         (survives.parent / "struck").touch()
         output, _ = process.communicate(timeout=LIMIT_SECONDS)
-        assert process.returncode == 0, output
+        assert process.returncode == 0, output + raylets.log_of_heads.read_text("utf-8")
         ends = make_job(tmp_path / "ends")
         process = under_way(ends, raylets)
         try:
