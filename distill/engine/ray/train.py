@@ -21,6 +21,7 @@ import logging
 import math
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -51,6 +52,8 @@ log = logging.getLogger(__name__)
 # as often as Ray's coordinator of resources looks at the nodes; each change of number costs a start
 # and the steps since the newest checkpoint
 RESIZE_SECONDS = 20.0
+# between two looks whether there is room for a group to begin
+_ROOM_SECONDS = 0.1
 # less than what any node or GPU has on which somebody trains
 _WORTH_TELLING_BYTES = 4 << 30
 _SETTINGS = {
@@ -170,7 +173,8 @@ def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:
             callbacks = super()._create_default_callbacks()
             # one that starts a process for Ray Data's datasets, with each group: 2 CPU-seconds of
             # imports for none of ours
-            return [each for each in callbacks if type(each).__name__ != "DatasetsCallback"]
+            ours = [each for each in callbacks if type(each).__name__ != "DatasetsCallback"]
+            return [*ours, *_paced()]
 
     resources = {"CPU": 1.0}
     backend = "gloo"
@@ -202,6 +206,22 @@ def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:
             callbacks=[_lost_groups(loop_config["monitor"])],
         ),
     )
+
+
+def _paced() -> list[Any]:
+    """Return what has Ray Train's controller pause where a group waits for room: it would ask for it
+    again and again, and take a CPU of the head's for as long as no node comes (Ray 2.60)."""
+    try:
+        from ray.train.v2._internal.execution.callback import ControllerCallback
+    except ImportError:  # a Ray that has it elsewhere, or needs it no more
+        return []
+
+    class Paced(ControllerCallback):
+        def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
+            if current_state is previous_state:
+                time.sleep(_ROOM_SECONDS)
+
+    return [Paced()]
 
 
 def _lost_groups(monitor: Any) -> Any:

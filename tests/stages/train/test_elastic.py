@@ -9,9 +9,10 @@ import signal
 import time
 
 import numpy as np
+import psutil
 import pytest
 
-from tests.command import distill, is_alive, kill_session, start
+from tests.command import distill, is_alive, kill_session, processes, start
 from tests.stages.train.watched import (
     LANES,
     STEPS_PER_EPOCH,
@@ -83,6 +84,17 @@ def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_wei
     assert (last_batches(job), weights(job)) == due
 
 
+def controller_seconds(cluster):
+    """CPU seconds of Ray Train's controller, and how long it has been there."""
+    for pid in processes(cluster.session):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if process.cmdline()[0].startswith("ray::TrainController"):
+                used = process.cpu_times()
+                return used.user + used.system, time.time() - process.create_time()
+    raise AssertionError("no controller of Ray Train is there")
+
+
 def torn_checkpoint(job):
     """The step of the newest checkpoint, whose tensors are cut."""
     stored = checkpoints(job)
@@ -117,6 +129,8 @@ def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights
         )[0]
         (job.parent / "slow").unlink()
         late.unlink()
+        busy, since = controller_seconds(cluster)
+        assert busy < since / 2, "a controller takes a CPU while it waits for room"
         output, _ = driver.communicate(timeout=LIMIT_SECONDS)
     print(
         f"smaller group's first step {alone.at - killed:.1f} s after the kill, larger group's {both.at - alone.at:.1f} s after that"
