@@ -212,20 +212,19 @@ def shared_forkserver(folder: Path) -> Iterator[None]:
         os.unlink(path)
 
 
-@contextlib.contextmanager
-def session_forkserver(path: Path) -> Iterator[None]:
-    """A forkserver of this process's session, which what it forks is in too, forked from this process:
-    which was forked itself, has one thread, and ends with it."""
+def start_session_forkserver(path: Path) -> None:
+    """Fork a forkserver off this process, for all that is started from it: whatever it forks is of
+    this process's session. This process has been forked itself, and has one thread so far. It ends
+    when this process does."""
+    until = os.pidfd_open(os.getpid())
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(path))
         listener.listen()
-        until = os.pidfd_open(os.getpid())
         if not os.fork():
             serve(Server(listener, until))
             os._exit(0)
-        os.close(until)
+    os.close(until)
     os.environ[SHARED] = str(path)
-    yield
 
 
 def _is_readable(what: object, seconds: float | None) -> bool:

@@ -3,8 +3,9 @@
 Ray starts one interpreter a worker, or two, each of which imports Ray, and work then imports torch:
 1 to 4 CPU-seconds. A Ray that is started within `forked_workers` has another Python:
 
-    raylet → `ray_python` → a process of the raylet's own, which the tests' forkserver forked and
-        which has imported Ray (`_serve`) → the worker, forked from it
+    raylet → `ray_python` → a process of the raylet's own, which the tests' forkserver forked, or
+        that of its node's session (`tests.raylets`), and which has imported Ray (`_serve`) → the
+        worker, forked from it
 
 That process imports Ray by itself, since Ray reads its settings then, of which one is its raylet; it
 ends when the raylet does. Whatever is no worker, or has a Python, a path or such variables of its
@@ -42,8 +43,10 @@ def forked_workers(folder: Path) -> Iterator[None]:
     """Of a Ray that is started within it, whose RAY_TMPDIR is `folder`."""
     python = folder / "python"
     command = shlex.join([sys.executable, "-IS", str(ray_python.__file__)])
-    python.write_text(f'#!/bin/sh\nexec {command} "$@"\n', "utf-8")
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    mine = folder / f"python-{os.getpid()}"
+    mine.write_text(f'#!/bin/sh\nexec {command} "$@"\n', "utf-8")
+    mine.chmod(mine.stat().st_mode | stat.S_IXUSR)
+    mine.replace(python)  # another node of this cluster may be starting it
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", str(python))
         yield

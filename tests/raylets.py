@@ -21,7 +21,7 @@ import yaml
 
 from distill.engine.ray.patience import start_patiently
 from tests.command import REPOSITORY, environment, kill_session, processes
-from tests.forkserver import Forked, fork_module, session_forkserver
+from tests.forkserver import Forked, fork_module, start_session_forkserver
 from tests.ports import free_port
 from tests.ray_workers import forked_workers
 from tests.summary import forget_ray_folder, ray_folder
@@ -246,6 +246,7 @@ def _raylets(
 
 def _fork(surroundings: dict[str, str], log: Path, *command: str) -> Forked:
     """Begin a node in a session of its own, which its workers are in too, though they are forked."""
+    log.touch()
     return fork_module(
         "tests.raylets", *command, str(log), environment=surroundings, own_session=True
     )
@@ -258,7 +259,8 @@ def _node(log: str) -> Iterator[None]:
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
     folder = Path(os.environ["RAY_TMPDIR"])
-    with session_forkserver(folder / f"forkserver-{os.getpid()}"), forked_workers(folder):
+    start_session_forkserver(folder / f"forkserver-{os.getpid()}")
+    with forked_workers(folder):
         yield
 
 
@@ -288,7 +290,7 @@ def _wait_for_nodes(nodes: int, address: str, asker: Asker, head: Forked, log: P
     until = time.monotonic() + START_SECONDS
     host, port = address.split(":")
     while time.monotonic() < until:
-        assert head.poll() is None, log.read_text("utf-8")[-2000:]
+        assert head.poll() is None, log.read_text("utf-8")[-2000:] + head.communicate()[0][-2000:]
         with contextlib.suppress(OSError):
             socket.create_connection((host, int(port)), 0.5).close()
             if len(asker.nodes()) == nodes:

@@ -4,7 +4,8 @@
 A linear and a wider student over Parquet rows of 64 numbers, in one process on one thread (--local).
 The plain loop reads each file with pyarrow, asks the same network batch by batch, and writes the same
 Parquet file a fragment, by the same options: no check of rows or answers, no digest, no fsync, no label
-set, no commit, no resume. Both are run in turn; CPU time counts. What apply does beside it is to
+set, no commit, no resume. Both are run in turn; CPU time counts, and what a person waits for stands
+beside it: apply reads ahead and stores while it computes. What apply does beside the loop is to
 check, encode, write and commit the label set, and to read it again: `label` alone is that part, which
 is what a student labels for another training. `read` is what decoding the pool takes of both. Every
 file of both is compared, byte for byte.
@@ -38,6 +39,7 @@ from tests.benchmarks.pools import write_pool
 from tests.benchmarks.tables import markdown, options, show
 from tests.tiny import write_job
 
+WAYS = ("read", "plain", "label", "apply")
 BATCHES = {"linear": 1_024, "brisk": 8_192, "wide": 1_024}
 POOLS = {"linear": "rows", "brisk": "rows", "wide": "some"}
 _FEWER = 5
@@ -109,13 +111,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = []
     for name, each in seconds.items():
         rows = told.rows if POOLS[name] == "rows" else told.rows // _FEWER
-        plain = min(each["plain"])
-        for way in ("read", "plain", "label", "apply"):
-            best = min(each[way])
-            pace = f"{rows / best:,.0f}"
-            lines.append([name, f"{rows:,}", way, f"{best:.2f}", pace, f"{plain / best:.2f}"])
-    heads = ["student", "rows", "way", "CPU s", "rows/s of a core", "of the plain loop"]
+        plain = _best(each["plain"])
+        for way in WAYS:
+            line = [name, f"{rows:,}", way]
+            for best, of_plain in zip(_best(each[way]), plain, strict=True):
+                line += [f"{best:.2f}", f"{rows / best:,.0f}", f"{of_plain / best:.2f}"]
+            lines.append(line)
+    paces = ["CPU s", "rows/s of a core", "of the plain loop", "wall s", "rows/s", "of the plain's"]
+    heads = ["student", "rows", "way", *paces]
     show(told, "What `distill apply` costs", [markdown(heads, lines), _REST], seconds)
+
+
+def _best(runs: list[tuple[float, float]]) -> tuple[float, float]:
+    """The least CPU seconds, and the least on the wall."""
+    cpu, wall = zip(*runs, strict=True)
+    return min(cpu), min(wall)
 
 
 def _make(folder: Path, rows: int, fragment_rows: int) -> Job:
@@ -129,24 +139,24 @@ def _make(folder: Path, rows: int, fragment_rows: int) -> Job:
     return job
 
 
-def _measured(job: Job, name: str, runs: int) -> dict[str, list[float]]:
-    """CPU seconds of each way, in turn."""
+def _measured(job: Job, name: str, runs: int) -> dict[str, list[tuple[float, float]]]:
+    """CPU and wall seconds of each way, in turn."""
     root = job.folder / "runs"
-    seconds: dict[str, list[float]] = {"read": [], "plain": [], "label": [], "apply": []}
+    seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     student = _student(job, name)
     pool = POOLS[name]
     files = job.folder / pool
     batch = BATCHES[name]
     for _ in range(runs):
-        seconds["read"].append(_cpu(lambda: deque(_fragments(files), maxlen=0)))
-        seconds["plain"].append(_cpu(lambda: _plain_loop(files, student, batch)))
-        whole = _cpu(lambda: apply_student(job, name, pool, _nothing, engine="local"))
+        seconds["read"].append(_timed(lambda: deque(_fragments(files), maxlen=0)))
+        seconds["plain"].append(_timed(lambda: _plain_loop(files, student, batch)))
+        whole = _timed(lambda: apply_student(job, name, pool, _nothing, engine="local"))
         seconds["apply"].append(whole)
         _require_same(root, job.folder / "plain")
         shutil.rmtree(job.folder / "plain")
         shutil.rmtree(root / "applied")
-        writing = _cpu(lambda: apply_student(job, name, pool, _nothing, engine="local"))
-        seconds["label"].append(whole - writing)
+        writing = _timed(lambda: apply_student(job, name, pool, _nothing, engine="local"))
+        seconds["label"].append((whole[0] - writing[0], whole[1] - writing[1]))
         for folder in (root / "applied", *root.glob("labels/applied-*")):
             shutil.rmtree(folder)
     return seconds
@@ -223,10 +233,11 @@ def _require_same(root: Path, plain: Path) -> None:
         raise RuntimeError(f"{root / 'applied'} and {plain} hold other files")
 
 
-def _cpu(work: Callable[[], object]) -> float:
-    began = time.process_time()
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    """CPU seconds, and seconds of the clock on the wall."""
+    cpu, wall = time.process_time(), time.perf_counter()
     work()
-    return time.process_time() - began
+    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def _nothing(_line: str) -> None:

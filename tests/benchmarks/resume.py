@@ -91,6 +91,7 @@ def measure(folder: Path, told: Any) -> dict[str, Any]:
     bare_rerun = _Bare(folder / "bare-0", pool, told).rerun()
     ours_rerun = rerun(folder / "distill-0", pool)
     many = write_pool(folder / "many-pool", told.many * 64, 64, width=16)
+    # the local engine has one actor
     job = write_job(folder / "many", many, labeler="Echo", fragment_rows=64, actors=1)
     label_pool(load_job(job), "teacher", engine="local")
     return {

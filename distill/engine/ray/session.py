@@ -31,6 +31,8 @@ _LOCAL = {
     "RAY_AUTH_MODE": "token",  # what Ray does anyway, without a warning
     # on Linux the one switch that keeps every port on 127.0.0.1; read at `import ray`
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # 30 by default, which a busy machine exceeds
+    "RAY_gcs_server_port_wait_time_s": "120",
     # nobody takes this machine away, and the watcher is one more process
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }

@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 # and the steps since the newest checkpoint
 RESIZE_SECONDS = 20.0
 # between two looks whether there is room for a group to begin
-_ROOM_SECONDS = 0.1
+ROOM_SECONDS = 0.1
 # less than what any node or GPU has on which somebody trains
 _WORTH_TELLING_BYTES = 4 << 30
 _SETTINGS = {
@@ -173,8 +173,7 @@ def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:
             callbacks = super()._create_default_callbacks()
             # one that starts a process for Ray Data's datasets, with each group: 2 CPU-seconds of
             # imports for none of ours
-            ours = [each for each in callbacks if type(each).__name__ != "DatasetsCallback"]
-            return [*ours, *_paced()]
+            return [each for each in callbacks if type(each).__name__ != "DatasetsCallback"]
 
     resources = {"CPU": 1.0}
     backend = "gloo"
@@ -203,23 +202,25 @@ def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:
             # the monitor decides. No new `fit()` in place of a restart: a worker that was lost while
             # its group started left its placement group reserved for ever
             failure_config=FailureConfig(max_failures=-1),
-            callbacks=[_lost_groups(loop_config["monitor"])],
+            callbacks=[_lost_groups(loop_config["monitor"]), *paced()],
         ),
     )
 
 
-def _paced() -> list[Any]:
+def paced() -> list[Any]:
     """Return what has Ray Train's controller pause where a group waits for room: it would ask for it
-    again and again, and take a CPU of the head's for as long as no node comes (Ray 2.60)."""
+    again and again, and take a CPU of the head's for as long as no node comes (Ray 2.60). It answers
+    nobody meanwhile, as it does not without."""
     try:
         from ray.train.v2._internal.execution.callback import ControllerCallback
     except ImportError:  # a Ray that has it elsewhere, or needs it no more
         return []
 
     class Paced(ControllerCallback):
-        def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
-            if current_state is previous_state:
-                time.sleep(_ROOM_SECONDS)
+        def after_controller_state_update(self, *states: Any, **_: Any) -> None:
+            # the same object: nothing was decided
+            if len({id(each) for each in states}) == 1:
+                time.sleep(ROOM_SECONDS)
 
     return [Paced()]
 

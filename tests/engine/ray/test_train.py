@@ -59,6 +59,18 @@ def test_a_range_whose_fewest_do_not_fit_is_waited_for(ray):
         train_workers(sum_over_workers, {}, workers=(64, 80), gpus=0, bar=Bar())
 
 
+def test_a_controller_takes_a_cpu_while_a_group_waits_or_pauses_while_it_works(monkeypatch):
+    """How much CPU that is: stages/train/test_elastic.py."""
+    paused = []
+    monkeypatch.setattr(train.time, "sleep", paused.append)
+    (callback,) = train.paced()
+    waits, runs = object(), object()
+    callback.after_controller_state_update(waits, runs)
+    assert not paused
+    callback.after_controller_state_update(waits, waits)
+    assert paused == [train.ROOM_SECONDS]
+
+
 def test_processes_that_hold_cpus_are_counted_as_room(ray):
     most = int(ray.cluster_resources()["CPU"])
     assert room_now(ray, Needs(most + 1, 1, 0)) == most

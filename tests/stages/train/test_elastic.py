@@ -85,14 +85,14 @@ def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_wei
 
 
 def controller_seconds(cluster):
-    """CPU seconds of Ray Train's controller, and how long it has been there."""
+    """CPU seconds of Ray Train's controller so far."""
     for pid in processes(cluster.session):
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
-            if process.cmdline()[0].startswith("ray::TrainController"):
+            if "ray::TrainController" in " ".join(process.cmdline()):
                 used = process.cpu_times()
-                return used.user + used.system, time.time() - process.create_time()
-    raise AssertionError("no controller of Ray Train is there")
+                return used.user + used.system
+    raise AssertionError("no controller of Ray Train is on the head")
 
 
 def torn_checkpoint(job):
@@ -119,8 +119,10 @@ def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights
         wait_until(lambda: steps(job) >= 12, driver)
         assert {each.workers for each in seen(job)} == {2}
         cluster.kill_raylet(cluster.joined[-1].pid)
-        killed = time.time()
+        killed, busy = time.time(), controller_seconds(cluster)
         (alone, *_) = wait_until(lambda: [each for each in seen(job) if each.workers == 1], driver)
+        # it takes a CPU while it waits for room, unless it pauses
+        assert controller_seconds(cluster) - busy < (time.time() - killed) / 2
         assert alone.at - killed < SHRINKS_WITHIN_S * slowness()
         cluster.join()
         both = wait_until(
@@ -129,8 +131,6 @@ def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights
         )[0]
         (job.parent / "slow").unlink()
         late.unlink()
-        busy, since = controller_seconds(cluster)
-        assert busy < since / 2, "a controller takes a CPU while it waits for room"
         output, _ = driver.communicate(timeout=LIMIT_SECONDS)
     print(
         f"smaller group's first step {alone.at - killed:.1f} s after the kill, larger group's {both.at - alone.at:.1f} s after that"
