@@ -101,8 +101,9 @@ def _tell():
 
 
 def _wait():
-    said = "interrupted\ngoes on\n"
-    signal.signal(signal.SIGINT, lambda *_: print(said, end="", flush=True))
+    said = b"interrupted\ngoes on\n"
+    # not by print, which may be interrupted while it flushes, and cannot be entered again then
+    signal.signal(signal.SIGINT, lambda *_: os.write(1, said))
     print("waits", flush=True)
     while True:
         time.sleep(60)
