@@ -5,10 +5,9 @@ A linear and a wider student over Parquet rows of 64 numbers, in one process on 
 The plain loop reads each file with pyarrow, asks the same network batch by batch, and writes the same
 Parquet file a fragment, by the same options: no check of rows or answers, no digest, no fsync, no label
 set, no commit, no resume. Both are run in turn; CPU time counts, and what a person waits for stands
-beside it: apply reads ahead and stores while it computes. What apply does beside the loop is to
-check, encode, write and commit the label set, and to read it again: `label` alone is that part, which
-is what a student labels for another training. `read` is what decoding the pool takes of both. Every
-file of both is compared, byte for byte.
+beside it. What apply does beside the loop is to check, encode, write and commit the label set, and to
+read it again: `label` alone is that part, which is what a student labels for another training. `read`
+is what decoding the pool takes of both. Every file of both is compared, byte for byte.
 
 A cheap student's batches go through locks, clocks, checks and encoding together (`inference`), so
 their number costs little more than it costs the plain loop: `brisk` is the same student asked about
