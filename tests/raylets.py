@@ -75,7 +75,7 @@ class Asker:
         if self._process is None:
             self._process = subprocess.Popen(
                 self._command,
-                env={**environment(), **self._settings},
+                env=environment(**self._settings),
                 cwd=REPOSITORY,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -120,7 +120,7 @@ class Raylets:
     def join(self) -> int:
         """One more node with one CPU, here as soon as it is. Returns its session."""
         log = Path(self.environment["RAY_TMPDIR"], f"node{len(self.joined)}.log")
-        node = _fork({**environment(), **self.environment}, log, "join", self.address)
+        node = _fork(environment(**self.environment), log, "join", self.address)
         self.joined.append(node)
         return node.pid
 
@@ -220,12 +220,9 @@ def _raylets(
     asker = Asker(address, settings)
     with contextlib.ExitStack() as starts:
         starts.enter_context(starting_alone())
-        surroundings = {
-            **environment(),
-            **settings,
-            "RAY_FAKE_CLUSTER": "1",
-            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-        }
+        surroundings = environment(
+            **settings, RAY_FAKE_CLUSTER="1", AUTOSCALER_UPDATE_INTERVAL_S="1"
+        )
         log = folder / "ray-start.log"
         options = _options(port, folder / file if file else None, cpus)
         head = _fork(surroundings, log, "start", *options)

@@ -313,8 +313,9 @@ def of_cpu(monkeypatch):
     monkeypatch.setattr(trials.time, "perf_counter", time.process_time)
 
 
-OF_SPEED = 2
-"""By how much a CPU may be faster or slower after a pilot than in it: others share its caches."""
+CHEAPER = 2
+"""By how much a run may be cheaper than its pilot, which has the first, cold calls: by an eighth it
+was. What it may cost more, the plan itself says."""
 
 
 @pytest.mark.slow
@@ -329,9 +330,8 @@ def test_the_main_job_takes_what_was_not_planned(tmp_path, of_cpu):
     for each in besides:
         print(each)
         assert each.spent_worker_hours > 0, each.step
-        expected = each.worker_hours
-        at_any_speed = Range(expected.times(1 / OF_SPEED).low, expected.times(OF_SPEED).high)
-        assert at_any_speed.holds(each.spent_worker_hours), each
+        expected = Range(each.worker_hours.low / CHEAPER, each.worker_hours.high)
+        assert expected.holds(each.spent_worker_hours), each
         if each.step.startswith("labels."):
             assert each.bytes.holds(each.spent_bytes), each
 

@@ -217,9 +217,8 @@ def paced() -> list[Any]:
         return []
 
     class Paced(ControllerCallback):
-        def after_controller_state_update(self, *states: Any, **_: Any) -> None:
-            # the same object: nothing was decided
-            if len({id(each) for each in states}) == 1:
+        def after_controller_state_update(self, previous: Any, current: Any, **_: Any) -> None:
+            if current is previous:  # nothing was decided
                 time.sleep(ROOM_SECONDS)
 
     return [Paced()]

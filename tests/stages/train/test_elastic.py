@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import time
 
 import numpy as np
 import psutil
 import pytest
 
-from tests.command import distill, is_alive, kill_session, processes, start
+from tests.command import is_alive, kill_session, processes, start
 from tests.stages.train.watched import (
     LANES,
     STEPS_PER_EPOCH,
@@ -74,25 +75,40 @@ def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_wei
     wait_until(lambda: not any(is_alive(each.pid) for each in seen(job)))
     (job.parent / "slow").unlink()
     torn, before = torn_checkpoint(job), seen(job)[-1].at
-    ended = distill(*command, **cluster.environment)
-    assert ended.code == 0, ended.output
+    # the killed driver's resources are given back late: the next one waits for room
+    with running(*command, **cluster.environment) as driver:
+        output, share = watched_controller(cluster, driver)
+    assert driver.returncode == 0, output
+    assert 0 < share < 0.5, "a controller takes a CPU while it waits"
     assert not list(die.iterdir()), "every rank that should die did"
     assert min(each.step for each in seen(job) if each.at > before) < torn
-    assert "training goes on with 2 training workers, from its newest checkpoint" in ended.output
+    assert "training goes on with 2 training workers, from its newest checkpoint" in output
     rows = 32 * EPOCHS * STEPS_PER_EPOCH
-    assert f"{rows:,} of {rows:,} rows" in ended.output, "steps done again are not counted again"
+    assert f"{rows:,} of {rows:,} rows" in output, "steps done again are not counted again"
     assert (last_batches(job), weights(job)) == due
 
 
-def controller_seconds(cluster):
-    """CPU seconds of Ray Train's controller so far."""
+def watched_controller(cluster, driver):
+    """What a driver prints to its end, and how much of a CPU Ray Train's controller took until then."""
+    share = 0.0
+    while True:
+        try:
+            return driver.communicate(timeout=1)[0], share
+        except subprocess.TimeoutExpired:
+            share = controller_share(cluster) or share
+
+
+def controller_share(cluster):
+    """CPU time over lifetime of the newest controller; None while there is none."""
+    shares = {}
     for pid in processes(cluster.session):
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
             if "ray::TrainController" in " ".join(process.cmdline()):
                 used = process.cpu_times()
-                return used.user + used.system
-    raise AssertionError("no controller of Ray Train is on the head")
+                began = process.create_time()
+                shares[began] = (used.user + used.system) / (time.time() - began)
+    return shares[max(shares)] if shares else None
 
 
 def torn_checkpoint(job):
@@ -119,10 +135,8 @@ def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights
         wait_until(lambda: steps(job) >= 12, driver)
         assert {each.workers for each in seen(job)} == {2}
         cluster.kill_raylet(cluster.joined[-1].pid)
-        killed, busy = time.time(), controller_seconds(cluster)
+        killed = time.time()
         (alone, *_) = wait_until(lambda: [each for each in seen(job) if each.workers == 1], driver)
-        # it takes a CPU while it waits for room, unless it pauses
-        assert controller_seconds(cluster) - busy < (time.time() - killed) / 2
         assert alone.at - killed < SHRINKS_WITHIN_S * slowness()
         cluster.join()
         both = wait_until(
